@@ -1,0 +1,1 @@
+//! **Act**: one thin actor per chart.

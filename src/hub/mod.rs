@@ -1,0 +1,1 @@
+//! The hub: the signalling server, assembled.

@@ -1,0 +1,1 @@
+//! **Carry**: the only place that names the WebRTC stack.

@@ -1,0 +1,1 @@
+//! **Speak**: types and codecs of every frame.

@@ -1,0 +1,3 @@
+//! A worker, assembled.
+
+pub mod jobs;
