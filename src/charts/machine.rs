@@ -50,6 +50,8 @@ pub trait Chart: Clone + Debug + 'static {
     /// Its effects other than timers.
     type Act: Clone + Debug + PartialEq + AsRef<str>;
 
+    /// Enters the initial state: its entry actions may arm a timer. Called once, before the first event.
+    fn begin(&mut self, out: &mut Out<Self::Timer, Self::Act>);
     /// Handles one event. Effects, and what was decided, are left in `out`.
     fn dispatch(&mut self, event: &Self::Input, out: &mut Out<Self::Timer, Self::Act>);
     /// The name of the present state.
@@ -273,6 +275,10 @@ macro_rules! chart_core {
         type Input = Input;
         type Timer = Timer;
         type Act = Act;
+
+        fn begin(&mut self, out: &mut Out) {
+            self.0.init_with_context(out);
+        }
 
         fn dispatch(&mut self, event: &Input, out: &mut Out) {
             self.0.handle_with_context(event, out);

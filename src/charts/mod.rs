@@ -16,7 +16,12 @@ pub trait ChartVisitor {
 pub mod availability;
 pub mod ice_watchdog;
 pub mod ids;
+pub mod job;
 pub mod keep_alive;
 pub mod machine;
+pub mod peer;
+pub mod session;
+pub mod submission;
+pub mod transfer;
 pub use ids::{JobId, PeerId};
 pub use machine::{Bound, Chart, Effect, Out, StateSpec};

@@ -1,0 +1,842 @@
+//! `submission`: the client's side of a job, from finding a worker to having its results, or knowing why not.
+
+use std::time::Duration;
+
+use statig::prelude::*;
+
+use super::machine::{self, Bound, Chart, chart_core, statechart};
+
+/// How long discovery or the answer to a job request may take (the original's 5 s).
+pub const ANSWER: Duration = Duration::from_secs(5);
+/// How long one attempt to connect may take; the peer chart gives up earlier where it can.
+pub const DIAL: Duration = Duration::from_secs(30);
+/// How many connections are tried.
+pub const DIALS: u8 = 3;
+/// How long a worker may take to pack results after its last command.
+pub const RESULTS: Duration = Duration::from_secs(15 * 60);
+/// How long the terminal message may take after the results: the worker removes its directory before.
+pub const VERDICT: Duration = Duration::from_secs(90);
+/// How long a cancelled job may take to be acknowledged: the worker's grace of 10 s, and some.
+pub const CANCEL: Duration = Duration::from_secs(25);
+
+/// Why there is no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// No worker was found, or none was chosen.
+    NoWorker,
+    /// The worker is not to be had: busy, or not fit for the job.
+    Rejected,
+    /// The worker did not answer.
+    NoAnswer,
+    /// No connection came up.
+    NotConnected,
+    /// The package could not be sent.
+    NotSent,
+    /// The connection was lost for good.
+    LinkLost,
+    /// The job failed at the worker.
+    JobFailed,
+    /// The results did not arrive whole.
+    NotReceived,
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// What hub, worker, channel and user report.
+#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
+pub enum Input {
+    /// Begin by looking for workers.
+    Start,
+    /// Discovery found some: one has to be chosen.
+    WorkersFound,
+    /// Discovery found none.
+    NoWorker,
+    /// The worker is known; `negotiates` says whether it answers job requests.
+    WorkerChosen {
+        /// Whether it is one of ours.
+        negotiates: bool,
+    },
+    /// The worker takes the job.
+    JobAccepted,
+    /// The worker does not take the job.
+    JobRejected,
+    /// The worker refuses the connection: it is somebody else's.
+    WorkerBusy,
+    /// The data channel is open.
+    ChannelOpen,
+    /// The connection did not come up.
+    DialFailed,
+    /// The package has left.
+    PackageSent,
+    /// The package could not be sent.
+    SendFailed,
+    /// The worker's last command ended.
+    CommandsDone {
+        /// Whether none had failed.
+        ok: bool,
+    },
+    /// The worker announced the results.
+    ResultsAnnounced,
+    /// They are complete under their final name.
+    ResultsReceived,
+    /// They are not.
+    ReceiveFailed,
+    /// The worker's one terminal message.
+    JobOver {
+        /// Whether the job is complete.
+        ok: bool,
+    },
+    /// The connection is lost for good.
+    LinkLost,
+    /// The user wants to stop.
+    Interrupt,
+    /// The worker says that the job is cancelled and cleaned up.
+    JobCancelled,
+    /// A timer fired.
+    Fired(Timer),
+}
+
+/// The timers of this chart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// Until hub or worker should have answered.
+    Answer,
+    /// Until an attempt to connect is given up.
+    Dial,
+    /// Until the results should have been announced.
+    Results,
+    /// Until the verdict should have come.
+    Verdict,
+    /// Until the acknowledgement of a cancel is waited for no longer.
+    Cancel,
+}
+
+/// What the chart asks for.
+#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
+pub enum Act {
+    /// Ask the hub for workers.
+    Discover,
+    /// Let user or rule choose one.
+    Choose,
+    /// Ask the worker for the job.
+    SendJobRequest,
+    /// Assign the job to the worker.
+    SendJobAssignment,
+    /// Connect to the worker.
+    Dial,
+    /// Give up the connection that did not come up.
+    DropConnection,
+    /// Send the package.
+    SendPackage,
+    /// Receive the results.
+    ReceiveResults,
+    /// Stop the stream under way; nothing stays half-written.
+    StopStreams,
+    /// Ask the worker to cancel the job.
+    SendJobCancel,
+    /// There is a result: say so.
+    ReportDone,
+    /// There is none: say why.
+    ReportFailed(Why),
+}
+
+type Out = machine::Out<Timer, Act>;
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Rules {
+    /// The worker negotiates and sends a terminal message: one of ours.
+    negotiates: bool,
+}
+
+statechart! {
+    /// One submission of a client.
+    Submission of Rules {
+        Idle "idle", Bound::Open("the actor starts it at once"), "Nothing has begun.";
+        Discovering "discovering", Bound::Timer("Answer"), "The hub is asked for workers.";
+        Choosing "choosing", Bound::Open("a person may take their time; Ctrl+C ends it"), "One of several workers is being chosen.";
+        Requesting "requesting", Bound::Timer("Answer"), "The worker is asked for the job.";
+        Dialling "dialling", Bound::Timer("Dial"), "A connection to the worker is being set up.";
+        Sending "sending", Bound::Open("the transfer chart gives a stalled file up"), "The package is on its way.";
+        Watching "watching", Bound::Open("a training takes as long as it takes; Ctrl+C or a lost link ends it"),
+            "The job runs; its output is shown.";
+        Awaiting "awaiting", Bound::Timer("Results"), "The commands are done; results or verdict come next.";
+        Fetching "fetching", Bound::Open("the transfer chart gives a stalled file up"), "The results are on their way.";
+        Concluding "concluding", Bound::Timer("Verdict"), "The results are here; the worker's verdict is not.";
+        Cancelling "cancelling", Bound::Timer("Cancel"), "The worker was asked to cancel the job.";
+        Done "done", Bound::Final, "The job is complete, and what it returned is here.";
+        Failed "failed", Bound::Final, "There is no result, and the reason was given.";
+    }
+    under {
+        Alive "alive";
+        Engaged "engaged";
+    }
+}
+
+// A state names all of its arguments, also what only its entry action or a superstate reads.
+#[allow(unused_variables)]
+#[state_machine(
+    initial = "State::idle()",
+    before_dispatch = "Self::note",
+    visibility = "pub(super)",
+    state(derive(Debug, Clone, PartialEq))
+)]
+impl Rules {
+    /// Reports of stages that the submission is not in.
+    #[superstate]
+    fn alive(context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::Interrupt => fail(context, Why::Interrupted),
+            Input::Start => context.ignore("it has begun already"),
+            Input::WorkersFound | Input::NoWorker => {
+                context.ignore("nothing was asked of the hub: a late answer")
+            }
+            Input::WorkerChosen { .. } => {
+                context.ignore("the worker is chosen already, or not to be chosen yet")
+            }
+            Input::JobAccepted | Input::JobRejected => {
+                context.ignore("no request is open: a late answer")
+            }
+            Input::WorkerBusy => {
+                context.ignore("the worker is ours; a late answer to an attempt that was given up")
+            }
+            Input::ChannelOpen | Input::DialFailed => {
+                context.ignore("no connection is being set up")
+            }
+            Input::PackageSent | Input::SendFailed => context.ignore("no package is on its way"),
+            Input::CommandsDone { .. } => {
+                context.ignore("the commands are done already, or not begun")
+            }
+            Input::ResultsAnnounced => {
+                context.ignore("results are taken once, after the package was sent")
+            }
+            Input::ResultsReceived | Input::ReceiveFailed => {
+                context.ignore("no results are on their way")
+            }
+            Input::JobOver { .. } | Input::JobCancelled => context.ignore("no job was sent yet"),
+            Input::LinkLost => context.ignore("there is no connection to lose"),
+            Input::Fired(_) => context.ignore("the timer belongs to another state"),
+        }
+    }
+
+    #[state(superstate = "alive")]
+    fn idle(context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::Start => Transition(State::discovering()),
+            Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { .. }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_discovering(context: &mut Out) {
+        context.arm(Timer::Answer, ANSWER);
+        context.act(Act::Discover);
+    }
+
+    #[action]
+    fn end_answer(context: &mut Out) {
+        context.cancel(Timer::Answer);
+    }
+
+    #[state(
+        superstate = "alive",
+        entry_action = "enter_discovering",
+        exit_action = "end_answer"
+    )]
+    fn discovering(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::WorkersFound => Transition(State::choosing()),
+            Input::NoWorker => fail(context, Why::NoWorker),
+            Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
+            Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
+            Input::Start
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { .. }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_choosing(context: &mut Out) {
+        context.act(Act::Choose);
+    }
+
+    #[state(superstate = "alive", entry_action = "enter_choosing")]
+    fn choosing(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
+            Input::NoWorker => fail(context, Why::NoWorker),
+            Input::Start
+            | Input::WorkersFound
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { .. }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_requesting(context: &mut Out) {
+        context.arm(Timer::Answer, ANSWER);
+        context.act(Act::SendJobRequest);
+    }
+
+    #[state(
+        superstate = "alive",
+        entry_action = "enter_requesting",
+        exit_action = "end_answer"
+    )]
+    fn requesting(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::JobAccepted => {
+                context.act(Act::SendJobAssignment);
+                Transition(State::dialling(1))
+            }
+            Input::JobRejected => fail(context, Why::Rejected),
+            Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { .. }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    /// The worker is ours: what ends the submission is told to it.
+    #[superstate(superstate = "alive")]
+    fn engaged(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::Interrupt if self.negotiates => {
+                context.act(Act::StopStreams);
+                Transition(State::cancelling())
+            }
+            Input::Interrupt => {
+                context.act(Act::StopStreams);
+                fail(context, Why::Interrupted)
+            }
+            Input::LinkLost => {
+                context.act(Act::StopStreams);
+                fail(context, Why::LinkLost)
+            }
+            Input::JobOver { ok: false } | Input::JobCancelled => {
+                context.act(Act::StopStreams);
+                fail(context, Why::JobFailed)
+            }
+            Input::JobOver { ok: true } => context.ignore("results or their end come first"),
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_dialling(context: &mut Out) {
+        context.arm(Timer::Dial, DIAL);
+        context.act(Act::Dial);
+    }
+
+    #[action]
+    fn end_dial(context: &mut Out) {
+        context.cancel(Timer::Dial);
+    }
+
+    #[state(
+        superstate = "engaged",
+        entry_action = "enter_dialling",
+        exit_action = "end_dial"
+    )]
+    fn dialling(&mut self, attempt: &mut u8, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::ChannelOpen => Transition(State::sending()),
+            Input::DialFailed | Input::LinkLost | Input::Fired(Timer::Dial) => {
+                context.act(Act::DropConnection);
+                if *attempt < DIALS {
+                    Transition(State::dialling(*attempt + 1))
+                } else {
+                    fail(context, Why::NotConnected)
+                }
+            }
+            Input::WorkerBusy => {
+                context.act(Act::DropConnection);
+                fail(context, Why::Rejected)
+            }
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { .. }
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_sending(context: &mut Out) {
+        context.act(Act::SendPackage);
+    }
+
+    #[state(superstate = "engaged", entry_action = "enter_sending")]
+    fn sending(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::PackageSent => Transition(State::watching()),
+            Input::SendFailed => fail(context, Why::NotSent),
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { .. }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[state(superstate = "engaged")]
+    fn watching(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::CommandsDone { ok } => Transition(State::awaiting(*ok)),
+            Input::ResultsAnnounced => Transition(State::fetching(true)),
+            Input::JobOver { ok: true } => done(context),
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { ok: false }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_awaiting(context: &mut Out) {
+        context.arm(Timer::Results, RESULTS);
+    }
+
+    #[action]
+    fn end_awaiting(context: &mut Out) {
+        context.cancel(Timer::Results);
+    }
+
+    #[state(
+        superstate = "engaged",
+        entry_action = "enter_awaiting",
+        exit_action = "end_awaiting"
+    )]
+    fn awaiting(&mut self, ok: &mut bool, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::ResultsAnnounced => Transition(State::fetching(*ok)),
+            Input::JobOver { ok: true } => done(context),
+            Input::Fired(Timer::Results) if *ok => fail(context, Why::NotReceived),
+            Input::Fired(Timer::Results) => fail(context, Why::JobFailed),
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { ok: false }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_fetching(context: &mut Out) {
+        context.act(Act::ReceiveResults);
+    }
+
+    #[state(superstate = "engaged", entry_action = "enter_fetching")]
+    fn fetching(&mut self, ok: &mut bool, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::ResultsReceived if self.negotiates => Transition(State::concluding()),
+            Input::ResultsReceived if *ok => done(context),
+            Input::ResultsReceived => fail(context, Why::JobFailed),
+            Input::ReceiveFailed => fail(context, Why::NotReceived),
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::JobOver { .. }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_concluding(context: &mut Out) {
+        context.arm(Timer::Verdict, VERDICT);
+    }
+
+    #[action]
+    fn end_concluding(context: &mut Out) {
+        context.cancel(Timer::Verdict);
+    }
+
+    #[state(
+        superstate = "engaged",
+        entry_action = "enter_concluding",
+        exit_action = "end_concluding"
+    )]
+    fn concluding(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::JobOver { ok: true } => done(context),
+            Input::Fired(Timer::Verdict) => fail(context, Why::NoAnswer),
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::JobOver { ok: false }
+            | Input::LinkLost
+            | Input::Interrupt
+            | Input::JobCancelled
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[action]
+    fn enter_cancelling(context: &mut Out) {
+        context.arm(Timer::Cancel, CANCEL);
+        context.act(Act::SendJobCancel);
+    }
+
+    #[action]
+    fn end_cancelling(context: &mut Out) {
+        context.cancel(Timer::Cancel);
+    }
+
+    #[state(
+        superstate = "alive",
+        entry_action = "enter_cancelling",
+        exit_action = "end_cancelling"
+    )]
+    fn cancelling(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::JobCancelled | Input::JobOver { .. } | Input::Fired(Timer::Cancel) => {
+                fail(context, Why::Interrupted)
+            }
+            Input::LinkLost => context.ignore("the acknowledgement may still come through the hub"),
+            Input::Start
+            | Input::WorkersFound
+            | Input::NoWorker
+            | Input::WorkerChosen { .. }
+            | Input::JobAccepted
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::ChannelOpen
+            | Input::DialFailed
+            | Input::PackageSent
+            | Input::SendFailed
+            | Input::CommandsDone { .. }
+            | Input::ResultsAnnounced
+            | Input::ResultsReceived
+            | Input::ReceiveFailed
+            | Input::Interrupt
+            | Input::Fired(_) => Super,
+        }
+    }
+
+    #[state]
+    fn done(context: &mut Out, event: &Input) -> Outcome<State> {
+        over(context, event)
+    }
+
+    #[state]
+    fn failed(context: &mut Out, event: &Input) -> Outcome<State> {
+        over(context, event)
+    }
+}
+
+fn over(out: &mut Out, event: &Input) -> Outcome<State> {
+    match event {
+        Input::Start
+        | Input::WorkersFound
+        | Input::NoWorker
+        | Input::WorkerChosen { .. }
+        | Input::JobAccepted
+        | Input::JobRejected
+        | Input::WorkerBusy
+        | Input::ChannelOpen
+        | Input::DialFailed
+        | Input::PackageSent
+        | Input::SendFailed
+        | Input::CommandsDone { .. }
+        | Input::ResultsAnnounced
+        | Input::ResultsReceived
+        | Input::ReceiveFailed
+        | Input::JobOver { .. }
+        | Input::LinkLost
+        | Input::Interrupt
+        | Input::JobCancelled
+        | Input::Fired(_) => out.ignore("the submission is over"),
+    }
+}
+
+fn fail(out: &mut Out, why: Why) -> Outcome<State> {
+    out.act(Act::ReportFailed(why));
+    Transition(State::failed())
+}
+
+fn done(out: &mut Out) -> Outcome<State> {
+    out.act(Act::ReportDone);
+    Transition(State::done())
+}
+
+impl Rules {
+    fn chosen(&mut self, negotiates: bool) -> Outcome<State> {
+        self.negotiates = negotiates;
+        Transition(if negotiates {
+            State::requesting()
+        } else {
+            State::dialling(1)
+        })
+    }
+}
+
+impl Submission {
+    /// A submission that has not begun.
+    pub fn new() -> Self {
+        Self::with(Rules::default())
+    }
+}
+
+impl Default for Submission {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chart for Submission {
+    const NAME: &'static str = "submission";
+    const ABOUT: &'static str = "The client's side of a job: find a worker, reserve it, connect, send the package, watch, \
+        fetch the results, and know how it ended.";
+    chart_core!();
+
+    fn starts() -> Vec<Self> {
+        vec![Self::new()]
+    }
+
+    fn alphabet() -> Vec<Input> {
+        vec![
+            Input::Start,
+            Input::WorkersFound,
+            Input::NoWorker,
+            Input::WorkerChosen { negotiates: true },
+            Input::WorkerChosen { negotiates: false },
+            Input::JobAccepted,
+            Input::JobRejected,
+            Input::WorkerBusy,
+            Input::ChannelOpen,
+            Input::DialFailed,
+            Input::PackageSent,
+            Input::SendFailed,
+            Input::CommandsDone { ok: true },
+            Input::CommandsDone { ok: false },
+            Input::ResultsAnnounced,
+            Input::ResultsReceived,
+            Input::ReceiveFailed,
+            Input::JobOver { ok: true },
+            Input::JobOver { ok: false },
+            Input::LinkLost,
+            Input::Interrupt,
+            Input::JobCancelled,
+        ]
+    }
+
+    fn timers() -> Vec<Timer> {
+        vec![
+            Timer::Answer,
+            Timer::Dial,
+            Timer::Results,
+            Timer::Verdict,
+            Timer::Cancel,
+        ]
+    }
+
+    fn guard(&self, event: &Input) -> &'static str {
+        let ours = self.0.inner().negotiates;
+        match (self.0.state(), event) {
+            (
+                State::Discovering {} | State::Choosing {},
+                Input::WorkerChosen { negotiates: true },
+            ) => "a Loaner worker",
+            (
+                State::Discovering {} | State::Choosing {},
+                Input::WorkerChosen { negotiates: false },
+            ) => "a foreign worker",
+            (
+                State::Dialling { attempt, .. },
+                Input::DialFailed | Input::LinkLost | Input::Fired(Timer::Dial),
+            ) => {
+                if *attempt < DIALS {
+                    "attempts are left"
+                } else {
+                    "the last attempt"
+                }
+            }
+            (State::Fetching { .. }, Input::ResultsReceived) if ours => "a Loaner worker",
+            (State::Fetching { ok: true, .. }, Input::ResultsReceived) => {
+                "a foreign worker, all went well"
+            }
+            (State::Fetching { ok: false, .. }, Input::ResultsReceived) => {
+                "a foreign worker, a command failed"
+            }
+            (State::Awaiting { ok: true, .. }, Input::Fired(Timer::Results)) => "all went well",
+            (State::Awaiting { ok: false, .. }, Input::Fired(Timer::Results)) => "a command failed",
+            (
+                State::Dialling { .. }
+                | State::Sending {}
+                | State::Watching {}
+                | State::Awaiting { .. }
+                | State::Fetching { .. }
+                | State::Concluding {},
+                event,
+            ) => match event {
+                Input::Interrupt if ours => "a Loaner worker",
+                Input::Interrupt => "a foreign worker",
+                Input::JobOver { ok: true } | Input::CommandsDone { ok: true } => "all went well",
+                Input::JobOver { ok: false } | Input::CommandsDone { ok: false } => "it failed",
+                _ => "",
+            },
+            _ => "",
+        }
+    }
+
+    fn act_name(act: &Act) -> String {
+        match act {
+            Act::ReportFailed(why) => {
+                format!("report failed: {}", machine::words(&format!("{why:?}")))
+            }
+            other => machine::words(other.as_ref()),
+        }
+    }
+}
