@@ -49,13 +49,18 @@ fn a_registration_needs_only_room_and_peer() {
         peer_id: "p".into(),
         ..RegisteredAuth::default()
     };
-    assert_eq!(bare, Ok(FromHub::RegisteredAuth(expected.clone())));
+    assert_eq!(bare, Ok(FromHub::RegisteredAuth(expected)));
     let odd = parse(
         json!({"type": "registered_auth", "room_id": "r", "peer_id": "p", "token": null,
         "admin_peer_id": 7, "peer_list": {}, "peer_metadata": [1], "ice_servers": "stun:x",
         "mesh_ice_servers": [null, {}, {"urls": 7}], "more": true}),
     );
-    assert_eq!(odd, Ok(FromHub::RegisteredAuth(expected)));
+    assert_eq!(odd, bare);
+    let bad_ids = parse(
+        json!({"type": "registered_auth", "room_id": "r", "peer_id": "p",
+        "admin_peer_id": "a\n", "peer_list": ["", "x\u{7}"], "peer_metadata": {"": {}, "x\u{7}": {}}}),
+    );
+    assert_eq!(bad_ids, bare);
     let missing = parse(json!({"type": "registered_auth", "room_id": "r"}));
     assert_eq!(missing, Err(WireError::MissingField("peer_id")));
 }
