@@ -1,3 +1,13 @@
 //! The command line.
 
-fn main() {}
+use loaner::worker::jobs::keeper;
+
+fn main() {
+    let mut args = std::env::args_os().skip(1);
+    if args
+        .next()
+        .is_some_and(|subcommand| subcommand == keeper::SUBCOMMAND)
+    {
+        std::process::exit(keeper::main(args));
+    }
+}

@@ -1,3 +1,4 @@
 //! A worker, assembled.
 
+pub mod capabilities;
 pub mod jobs;
