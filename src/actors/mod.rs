@@ -8,6 +8,7 @@
 pub mod availability;
 pub mod chart_actor;
 pub mod ice_watchdog;
+pub mod job;
 pub mod keep_alive;
 pub mod peer;
 pub mod session;

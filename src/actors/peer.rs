@@ -353,3 +353,36 @@ impl Handler<Verdict> for PeerActor {
         }
     }
 }
+
+/// A candidate that came on its own. Nobody is told to send any, but later foreign peers do.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RemoteCandidate(pub serde_json::Value);
+
+impl Handler<RemoteCandidate> for PeerActor {
+    type Result = ();
+
+    fn handle(&mut self, candidate: RemoteCandidate, _: &mut Self::Context) {
+        let Some(connection) = self.performer().connection.clone() else {
+            return;
+        };
+        let value = candidate.0;
+        let text = value
+            .as_str()
+            .or_else(|| value["candidate"].as_str())
+            .map(str::to_owned);
+        let mid = value["sdpMid"].as_str().map(str::to_owned);
+        let line = value["sdpMLineIndex"]
+            .as_u64()
+            .and_then(|line| u16::try_from(line).ok());
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return;
+        };
+        let link = self.performer().link;
+        self.performer().plane.spawn(async move {
+            if let Err(error) = connection.add_candidate(&text, mid, line).await {
+                tracing::debug!(%link, %error, "a candidate could not be used");
+            }
+        });
+    }
+}

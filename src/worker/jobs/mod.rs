@@ -16,3 +16,4 @@ pub mod process;
 pub mod receive;
 pub mod scratch;
 pub mod script;
+pub mod work;
