@@ -1,13 +1,7 @@
-//! The command line.
+//! The command line, and nothing else: what it starts is in the library.
 
-use loaner::worker::jobs::keeper;
+mod cli;
 
-fn main() {
-    let mut args = std::env::args_os().skip(1);
-    if args
-        .next()
-        .is_some_and(|subcommand| subcommand == keeper::SUBCOMMAND)
-    {
-        std::process::exit(keeper::main(args));
-    }
+fn main() -> std::process::ExitCode {
+    cli::main()
 }

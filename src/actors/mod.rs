@@ -12,6 +12,7 @@ pub mod job;
 pub mod keep_alive;
 pub mod peer;
 pub mod session;
+pub mod submission;
 pub mod transfer;
 
 pub use chart_actor::{ChartActor, Died, Feed, Observe, Observed, Perform, start};
