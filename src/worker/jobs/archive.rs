@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::disk::{free_space, human, is_full};
 use super::names::{NameError, safe_relative, shown};
+pub use super::pack::{Packed, pack_dir, pack_outputs};
 use open::open;
 
 /// Size of one copy step, in bytes; cancelling is noticed between two.
@@ -88,7 +89,7 @@ pub enum ArchiveError {
         free: u64,
     },
     /// None of the outputs that were to be packed is there.
-    #[error("the job left no output: {names} is missing")]
+    #[error("the job left no output (expected: {names})")]
     NoOutput {
         /// What was looked for.
         names: String,
