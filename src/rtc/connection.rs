@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rtc::ice::mdns::MulticastDnsMode;
@@ -17,6 +17,8 @@ use webrtc::peer_connection::{
     RTCSessionDescription, SettingEngine, SettingEngineBuilder,
 };
 
+use super::channel::drain;
+use super::nudge::Nudge;
 use super::tuning::{OnDrop, TunedRuntime, window_bytes};
 use super::{Channel, DataPlane, MAX_MESSAGE_BYTES, RtcConfig, RtcError, sdp};
 
@@ -45,6 +47,9 @@ const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
 /// shrinks, or pairs would be given up early.
 const ICE_CHECK: Duration = Duration::from_millis(50);
 const ICE_CHECKS: u16 = 140;
+
+/// How long closing a connection lets the peer acknowledge what was sent.
+const CLOSE_DRAIN: Duration = Duration::from_secs(1);
 
 /// Which end of a connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,6 +114,8 @@ pub(super) struct Shared {
     /// Whether the stack's timers are kept short.
     brisk: Arc<AtomicBool>,
     setup: Duration,
+    nudge: Arc<Nudge>,
+    channels: Mutex<Vec<Weak<dyn DataChannel>>>,
 }
 
 impl Shared {
@@ -135,6 +142,39 @@ impl Shared {
     pub(super) fn opened(&self) {
         self.brisk.store(false, Ordering::Relaxed);
     }
+
+    /// Makes the stack look for messages that it left behind.
+    pub(super) fn nudge(&self) {
+        self.nudge.nudge();
+    }
+
+    /// Remembers a channel, to be drained before the connection is closed.
+    pub(super) fn add_channel(&self, stack: &Arc<dyn DataChannel>) {
+        let mut channels = lock(&self.channels);
+        channels.retain(|channel| channel.strong_count() > 0);
+        channels.push(Arc::downgrade(stack));
+    }
+
+    /// Waits until the peer has acknowledged what was sent on all channels, while it is there to do so.
+    async fn drain(&self) {
+        let channels: Vec<_> = lock(&self.channels)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        let connected = matches!(
+            *self.ice.borrow(),
+            IceState::Connected | IceState::Completed
+        );
+        if connected {
+            for channel in channels {
+                drain(&*channel).await;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for a condition. The sender outlives the wait, so it ends only with the condition.
@@ -176,12 +216,12 @@ impl fmt::Debug for Connection {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let stack = self.stack.clone();
-        self.shared.opened();
+        let closing = shut(self.stack.clone(), self.shared.clone());
+        // This may be the last holder of the data plane, which must live until the peer has been told.
+        let plane = self.plane.clone();
         self.plane.spawn(async move {
-            if let Err(error) = stack.close().await {
-                tracing::debug!(%error, "closing a dropped connection");
-            }
+            closing.await;
+            drop(plane);
         });
     }
 }
@@ -296,23 +336,19 @@ impl Connection {
         *self.inner.shared.ice.borrow()
     }
 
-    /// Closes the connection and all its channels, and tells the peer. Closing twice is nothing.
+    /// Closes the connection and all its channels, and tells the peer. What was sent before goes out first, if the
+    /// peer acknowledges it within a second. Closing twice is nothing.
+    ///
+    /// As with [`Channel::close`], what the peer has not read by then may be lost.
     pub async fn close(&self) {
-        let stack = self.inner.stack.clone();
-        self.inner.shared.opened();
-        let closing = self.inner.plane.spawn(async move { stack.close().await });
-        match closing.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "closing a connection"),
-            Err(_) => tracing::debug!("closing a connection after its data plane"),
+        let closing = shut(self.inner.stack.clone(), self.inner.shared.clone());
+        if self.inner.plane.spawn(closing).await.is_err() {
+            tracing::debug!("the data plane went before the connection");
         }
     }
 
-    fn trickle(&self) -> std::sync::MutexGuard<'_, Trickle> {
-        self.inner
-            .trickle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn trickle(&self) -> MutexGuard<'_, Trickle> {
+        lock(&self.inner.trickle)
     }
 
     /// Applies the peer's description, then the candidates that came before it.
@@ -371,6 +407,15 @@ impl Connection {
     }
 }
 
+async fn shut(stack: Arc<dyn PeerConnection>, shared: Arc<Shared>) {
+    let _ = tokio::time::timeout(CLOSE_DRAIN, shared.drain()).await;
+    // The stack waits a little for its driver, by a timer that must not be cut short.
+    shared.opened();
+    if let Err(error) = stack.close().await {
+        tracing::debug!(%error, "closing a connection");
+    }
+}
+
 fn unusable(error: webrtc::error::Error) -> RtcError {
     match RtcError::from(error) {
         RtcError::Stack(reason) => RtcError::Description(reason),
@@ -391,6 +436,8 @@ async fn build(
         negotiated: watch::Sender::new(None),
         brisk: brisk.clone(),
         setup: config.setup,
+        nudge: Arc::default(),
+        channels: Mutex::default(),
     });
     // A place in the queue is kept for the last event, so that it is never lost.
     let last = events
@@ -427,6 +474,7 @@ async fn build(
         .with_runtime(Arc::new(TunedRuntime::new(
             plane.handle().clone(),
             brisk,
+            shared.nudge.clone(),
             driver_ended,
         )))
         .with_udp_addrs(local_addresses(config.include_loopback))

@@ -14,6 +14,7 @@ mod channel;
 mod config;
 mod connection;
 mod error;
+mod nudge;
 mod plane;
 mod sdp;
 mod tuning;
