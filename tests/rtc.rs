@@ -330,9 +330,9 @@ async fn a_closed_connection_ends_everything_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_sender_that_waits_is_released_when_the_peer_closes() {
+async fn a_sender_that_waits_is_released_by_a_close() {
     let plane = DataPlane::start().unwrap();
-    for whole_connection in [false, true] {
+    for who in ["the peer", "the peer's connection", "we", "our connection"] {
         let pair = pair(&plane).await;
         let sender = pair.near.clone();
         let (sent, mut progress) = tokio::sync::watch::channel(0);
@@ -349,13 +349,25 @@ async fn a_sender_that_waits_is_released_when_the_peer_closes() {
         {
             changed.unwrap();
         }
-        if whole_connection {
-            pair.answerer.close().await;
-        } else {
-            pair.far.close().await;
+        let released = async {
+            let result = soon("the sender's release", sending).await.unwrap();
+            assert_eq!(result, Err(RtcError::Closed), "{who}");
+            std::time::Instant::now()
+        };
+        let closed = async {
+            match who {
+                "the peer" => pair.far.close().await,
+                "the peer's connection" => pair.answerer.close().await,
+                "we" => pair.near.close().await,
+                _ => pair.offerer.close().await,
+            }
+            std::time::Instant::now()
+        };
+        let (released, closed) = tokio::join!(released, closed);
+        if who == "we" {
+            // Closing waits for the peer to take what was sent, the sender does not.
+            assert!(released < closed);
         }
-        let result = soon("the sender's release", sending).await.unwrap();
-        assert_eq!(result, Err(RtcError::Closed));
     }
 }
 
@@ -501,6 +513,12 @@ async fn trickled_candidates_are_taken_before_and_after_the_description() {
         trickled.push("candidate:1 1 udp 2113937151 f3a9.local 54400 typ host generation 0");
         trickled.push("candidate:1 1 tcp 1518280447 192.0.2.1 9 typ host tcptype passive");
         trickled.push("nonsense");
+        // The same unusable ones in the description itself.
+        let bare = format!(
+            "{bare}a=candidate:1 1 udp 2113937151 f3a9.local 54400 typ host generation 0\r\n\
+             a=candidate:1 1 tcp 1518280447 192.0.2.1 9 typ host tcptype passive\r\n\
+             a=candidate:nonsense\r\n"
+        );
         let answer = if early {
             for candidate in &trickled {
                 answerer

@@ -193,7 +193,7 @@ impl Channel {
         }
     }
 
-    /// The stack does not wake a sender whose channel the peer closes, so that is watched beside it.
+    /// A sender that waits is released at once, also when the channel is closed from here or the stack is gone.
     async fn unless_closed<T>(
         &self,
         work: impl Future<Output = webrtc::error::Result<T>>,
