@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use loaner::rtc::{
-    CHUNK_BYTES, Channel, Connection, DataPlane, IceState, Incoming, MAX_CHANNELS,
+    CHUNK_BYTES, Channel, Connection, DataPlane, IceServer, IceState, Incoming, MAX_CHANNELS,
     MAX_MESSAGE_BYTES, RtcConfig, RtcError, RtcEvent,
 };
 use tokio::sync::mpsc;
@@ -402,6 +402,16 @@ async fn a_peer_cannot_create_channels_without_end() {
     for channel in theirs.iter().chain(&more) {
         assert!(channel.is_open(), "{}", channel.label());
     }
+    // One that is gone makes room.
+    let gone = theirs.pop().unwrap();
+    let ours = more.iter().find(|channel| channel.label() == gone.label());
+    drop(gone);
+    soon("closed", ours.unwrap().closed()).await;
+    let another = pair.offerer.create_channel("another").await.unwrap();
+    let theirs = next_channel(&mut pair.answerer_events).await;
+    assert_eq!(theirs.label(), "another");
+    another.send_text("x").await.unwrap();
+    assert_eq!(recv(&theirs).await, text("x"));
 }
 
 #[tokio::test]
@@ -676,6 +686,42 @@ fn an_actor_that_blocks_its_thread_does_not_hold_up_a_transfer() {
         sender.await.unwrap();
         receiver.await.unwrap();
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_with_a_stopped_clock_may_wait_for_it() {
+    let plane = DataPlane::start().unwrap();
+    let config = RtcConfig::default();
+    // No time limits of this runtime here: it would skip ahead to them at once.
+    let (offerer, _events) = Connection::open(&plane, &config).await.unwrap();
+    let (answerer, mut events) = Connection::open(&plane, &config).await.unwrap();
+    let near = offerer.create_channel("c").await.unwrap();
+    let answer = answerer
+        .answer(&offerer.offer().await.unwrap())
+        .await
+        .unwrap();
+    assert!(answer.contains("a=candidate"), "{answer}");
+    offerer.accept_answer(&answer).await.unwrap();
+    near.send_text("x").await.unwrap();
+    near.drained().await.unwrap();
+    let far = loop {
+        if let RtcEvent::Channel(channel) = events.recv().await.unwrap() {
+            break channel;
+        }
+    };
+    assert_eq!(far.recv().await, text("x"));
+    near.close().await;
+    assert_eq!(far.recv().await, None);
+}
+
+#[test]
+fn credentials_do_not_show() {
+    let server = IceServer {
+        urls: vec!["turn:turn.example:3478".into()],
+        username: "user".into(),
+        credential: "hush".into(),
+    };
+    assert!(!format!("{server:?}").contains("hush"));
 }
 
 #[tokio::test]

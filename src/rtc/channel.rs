@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use webrtc::data_channel::{
     DataChannel, DataChannelEvent, RTCDataChannelMessage, RTCDataChannelState,
 };
 
 use super::RtcError;
-use super::connection::Shared;
+use super::shared::{Known, Shared};
 
 /// The size of the pieces that files are sent in, bytes. Every known peer takes messages of this size.
 pub const CHUNK_BYTES: usize = 65536;
@@ -53,11 +52,11 @@ pub enum Incoming {
 
 /// Where a channel is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Opening,
     Open,
-    /// Closed, and whether it had ever opened.
     Closed {
+        /// Whether it had ever opened.
         opened: bool,
     },
 }
@@ -93,14 +92,12 @@ impl fmt::Debug for Channel {
 
 impl Channel {
     /// Takes charge of a channel of the stack: its events are read from now on.
-    pub(super) fn new(
-        handle: &Handle,
-        label: String,
-        stack: Arc<dyn DataChannel>,
-        shared: Arc<Shared>,
-    ) -> Channel {
+    pub(super) fn new(label: String, stack: Arc<dyn DataChannel>, shared: Arc<Shared>) -> Channel {
         let phase = Arc::new(watch::Sender::new(Phase::Opening));
-        shared.add_channel(&stack);
+        shared.add_channel(Known {
+            stack: Arc::downgrade(&stack),
+            phase: phase.subscribe(),
+        });
         // Bounded by the bytes ahead. What does not fit stays with the stack, which then closes the window.
         let (incoming_in, incoming) = mpsc::unbounded_channel();
         let pump = Pump {
@@ -113,7 +110,7 @@ impl Channel {
             warned: false,
             flowing: false,
         };
-        handle.spawn(pump.run());
+        shared.handle().spawn(pump.run());
         Channel {
             inner: Arc::new(Inner {
                 label,
@@ -236,7 +233,7 @@ impl Channel {
                 return Ok(());
             }
             tokio::select! {
-                () = tokio::time::sleep(DRAIN_CHECK) => {}
+                () = self.inner.shared.sleep(DRAIN_CHECK) => {}
                 () = self.closed() => return Err(RtcError::Closed),
             }
         }
@@ -265,10 +262,18 @@ impl Channel {
     /// close arrives. So let the side that receives last be the one that closes.
     pub async fn close(&self) {
         mark_closed(&self.inner.phase);
-        let _ = tokio::time::timeout(CLOSE_DRAIN, drain(&*self.inner.stack)).await;
-        if let Err(error) = self.inner.stack.close().await {
-            tracing::trace!(label = self.label(), %error, "the channel was closed already");
+        let closing = shut(self.inner.stack.clone());
+        if self.inner.shared.handle().spawn(closing).await.is_err() {
+            tracing::trace!("the data plane went before the channel");
         }
+    }
+}
+
+/// Closes a channel of the stack, once drained or after [`CLOSE_DRAIN`].
+async fn shut(stack: Arc<dyn DataChannel>) {
+    let _ = tokio::time::timeout(CLOSE_DRAIN, drain(&*stack)).await;
+    if let Err(error) = stack.close().await {
+        tracing::trace!(%error, "the channel was closed already");
     }
 }
 
@@ -319,21 +324,20 @@ impl Pump {
                 event = self.stack.poll() => event,
                 () = tokio::time::sleep(QUIET), if self.flowing => {
                     self.flowing = false;
-                    self.shared.nudge();
+                    self.shared.nudge.nudge();
                     continue;
                 }
                 () = self.shared.ended() => None,
                 // Nobody holds the channel any more.
                 () = self.incoming.closed() => {
                     mark_closed(&self.phase);
-                    let _ = tokio::time::timeout(CLOSE_DRAIN, drain(&*self.stack)).await;
-                    let _ = self.stack.close().await;
+                    shut(self.stack.clone()).await;
                     None
                 }
             };
             match event {
                 Some(DataChannelEvent::OnOpen) => {
-                    self.shared.opened();
+                    self.shared.setup_over();
                     self.phase.send_if_modified(|phase| {
                         let opening = *phase == Phase::Opening;
                         if opening {
