@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::frames::{filled, truthy};
 use super::metadata;
-use super::table::{ConnId, Now, Peer, Table, json_bytes, listed_bytes};
+use super::room::{Peer, json_bytes, listed_bytes};
+use super::table::{ConnId, Now, Table};
 use super::tokens::same_secret;
 
 /// Characters of a peer id, at most. Real ones are UUIDs.
