@@ -116,7 +116,6 @@ pub struct JobPerformer {
     steps_done: usize,
     began: Instant,
     failure: Option<Failure>,
-    outcome: Option<Outcome>,
 }
 
 /// The actor of `job`.
@@ -154,7 +153,6 @@ pub fn job(
         steps_done: 0,
         began: Instant::now(),
         failure: None,
-        outcome: None,
     };
     start(Job::new(), performer, instance, supervisor)
 }
@@ -311,10 +309,16 @@ impl JobPerformer {
                 )
             }
             Outcome::Failed(why) => {
-                let failure = self
-                    .failure
-                    .clone()
-                    .unwrap_or_else(|| work::failure_of(why));
+                // What stopped the job from outside is the reason then, whatever went wrong inside before.
+                let told = match why {
+                    Why::LinkLost | Why::Shutdown | Why::NoPackage => None,
+                    Why::NotReceived
+                    | Why::NotPrepared
+                    | Why::CommandFailed
+                    | Why::NotPacked
+                    | Why::NotReturned => self.failure.clone(),
+                };
+                let failure = told.unwrap_or_else(|| work::failure_of(why));
                 let error = JobError {
                     code: failure.code.to_owned(),
                     message: failure.message.clone(),
@@ -340,7 +344,6 @@ impl JobPerformer {
         let (text, message) = self.terminal(outcome);
         tracing::info!(job = %self.id, holder = %self.holder, ?outcome, message = %text.to_text(), "the job is over");
         self.tell(JobEvent::Tell(message));
-        self.outcome = Some(outcome);
         let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());
         self.plane.spawn(async move {
             if let Some(channel) = channel.filter(Channel::is_open) {

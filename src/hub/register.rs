@@ -58,7 +58,7 @@ impl Table {
             // This one refusal has no `type`, as in the original.
             return Err(json!({"error": "Invalid token"}));
         };
-        let Some(room) = self.rooms.get(room_id) else {
+        let Some(room) = self.rooms.get(room_id).filter(|room| !room.gone()) else {
             return Err(refused("Room not found"));
         };
         if !same_secret(&room.token, token) {

@@ -43,12 +43,19 @@ pub(super) struct Room {
     pub(super) peers: Vec<Peer>,
     /// The id that left an empty room last: its owner takes the room away with itself.
     pub(super) last_left: Option<String>,
+    /// Its owner has left for good while others were in it: it goes with the last of them, unless the owner comes back.
+    pub(super) abandoned: bool,
 }
 
 impl Room {
     /// Whether the room can no longer be entered. Peers inside keep it open.
     pub(super) fn expired(&self, now: Now) -> bool {
         self.peers.is_empty() && now.at > self.expires
+    }
+
+    /// Whether its owner has left it for good, and everybody else too.
+    pub(super) fn gone(&self) -> bool {
+        self.abandoned && self.peers.is_empty()
     }
 
     pub(super) fn peer(&self, id: &str) -> Option<&Peer> {

@@ -190,6 +190,7 @@ impl Table {
             admin: None,
             peers: Vec::new(),
             last_left: None,
+            abandoned: false,
         };
         self.rooms.insert(id.clone(), room);
         self.rooms_created += 1;
@@ -238,6 +239,7 @@ impl Table {
         if !known.contains(&conn) {
             known.push(conn);
         }
+        let user = peer.user.clone();
         match room.peers.iter_mut().find(|old| old.id == peer.id) {
             Some(old) => {
                 if old.conn == conn {
@@ -246,6 +248,9 @@ impl Table {
                 *old = peer;
             }
             None => room.peers.push(peer),
+        }
+        if user == room.owner {
+            room.abandoned = false;
         }
     }
 
@@ -327,7 +332,7 @@ impl Table {
     }
 
     /// `/delete-peer`: needs the peer's own token (`caller` is its user) while it is connected. The room goes too when
-    /// the peer was its last one and the caller created it.
+    /// the peer was its last one and the caller created it; while others are in it, it goes with the last of them.
     pub(super) fn delete_peer(&mut self, id: &str, caller: Option<&str>, now: Now) -> &'static str {
         let own = caller.map_or_else(Vec::new, |user| self.connections_of(id, user));
         if own.is_empty() && self.ids.contains_key(id) {
@@ -337,6 +342,13 @@ impl Table {
             self.leave(*conn, now);
         }
         let before = self.rooms.len();
+        for room in self
+            .rooms
+            .values_mut()
+            .filter(|room| caller == Some(room.owner.as_str()))
+        {
+            room.abandoned = !room.peers.is_empty();
+        }
         self.rooms.retain(|_, room| {
             let abandoned = room.peers.is_empty() && room.last_left.as_deref() == Some(id);
             !(abandoned && caller == Some(room.owner.as_str()))
@@ -400,8 +412,9 @@ impl Table {
                 conn.outlet.close(1000, "not registered");
             }
         }
-        self.rooms
-            .retain(|_, room| !room.peers.is_empty() || now.at < room.expires + EXPIRED_ROOM_KNOWN);
+        self.rooms.retain(|_, room| {
+            !room.gone() && (!room.peers.is_empty() || now.at < room.expires + EXPIRED_ROOM_KNOWN)
+        });
     }
 
     /// The hub stops: every peer leaves, and every connection is closed with 1001.
