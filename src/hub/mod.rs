@@ -173,7 +173,7 @@ impl Hub {
             addrs,
             directory,
             handle,
-            ended,
+            ended: Some(ended),
         })
     }
 }
@@ -185,7 +185,8 @@ pub struct RunningHub {
     pub addrs: Vec<SocketAddr>,
     directory: Addr<Directory>,
     handle: ServerHandle,
-    ended: oneshot::Receiver<io::Result<()>>,
+    /// None once the end has been told.
+    ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
 impl RunningHub {
@@ -198,14 +199,21 @@ impl RunningHub {
             let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
         }
         self.handle.stop(false).await;
-        let _ = self.ended.await;
+        if let Some(ended) = self.ended {
+            let _ = ended.await;
+        }
         tracing::info!("hub stopped");
     }
 
     /// Waits until the hub ends by itself: an error of its accept loop, or the end of the actix system. It can be
     /// dropped and called again, so it fits a `select!` beside a signal.
     pub async fn ended(&mut self) -> Result<(), HubError> {
-        match (&mut self.ended).await {
+        let Some(ended) = &mut self.ended else {
+            return Ok(());
+        };
+        let outcome = ended.await;
+        self.ended = None;
+        match outcome {
             Ok(Err(error)) => Err(HubError::Server(error)),
             Ok(Ok(())) | Err(_) => Ok(()),
         }
