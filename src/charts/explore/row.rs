@@ -42,14 +42,14 @@ impl Deed {
     }
 
     /// Whether it is the same thing, whatever the time.
-    fn is_like(&self, other: &Deed) -> bool {
+    pub(in crate::charts) fn is_like(&self, other: &Deed) -> bool {
         match (self, other) {
             (Deed::Start { timer, .. }, Deed::Start { timer: same, .. }) => timer == same,
             _ => self == other,
         }
     }
 
-    fn widen(&mut self, other: &Deed) {
+    pub(in crate::charts) fn widen(&mut self, other: &Deed) {
         if let (
             Deed::Start { least, most, .. },
             Deed::Start {
