@@ -61,6 +61,24 @@ pub(super) struct Arrow<'a> {
     pub causes: Vec<Cause<'a>>,
 }
 
+/// An event that is ignored by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ignored<'a> {
+    /// The state or superstate that ignores it.
+    pub source: &'static str,
+    pub event: &'a str,
+    /// Empty where every case of the event is ignored for this reason.
+    pub guard: &'static str,
+    pub reason: &'static str,
+}
+
+/// A state, or a superstate with what is in it, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Child {
+    State(usize),
+    Group(usize),
+}
+
 /// The chart.
 pub(super) struct Model<'a> {
     pub seen: &'a Exploration,
@@ -94,6 +112,7 @@ impl<'a> Model<'a> {
             let rows = seen.rows.iter().filter(|row| row.ignored.is_none());
             model.add_rules(rows.filter(|row| row.decided_by == source).collect());
         }
+        model.forget_guards();
         model
     }
 
@@ -147,10 +166,53 @@ impl<'a> Model<'a> {
         self.group(seen.ancestors.first()?)
     }
 
-    /// Whether the state is in the superstate, however deep.
-    pub fn is_within(&self, state: &str, group: &str) -> bool {
+    /// The states in a superstate, however deep.
+    pub fn members(&self, group: &str) -> impl Iterator<Item = &'static str> {
         (self.seen.states.iter())
-            .any(|seen| seen.spec.name == state && seen.ancestors.contains(&group))
+            .filter(move |seen| seen.ancestors.contains(&group))
+            .map(|seen| seen.spec.name)
+    }
+
+    /// What is directly in a superstate, or outside of any, in the chart's order.
+    pub fn children(&self, parent: Option<usize>) -> Vec<Child> {
+        let mut children = Vec::new();
+        for (number, state) in self.seen.states.iter().enumerate() {
+            let mut child = Child::State(number);
+            let mut around = self.group_of(state.spec.name);
+            while around != parent
+                && let Some(group) = around
+            {
+                child = Child::Group(group);
+                around = self.groups[group].parent;
+            }
+            if around == parent && !children.contains(&child) {
+                children.push(child);
+            }
+        }
+        children
+    }
+
+    /// What is ignored, in the order of the states.
+    pub fn ignored(&self) -> Vec<Ignored<'_>> {
+        let mut all = Vec::new();
+        for row in &self.seen.rows {
+            let Some(reason) = row.ignored else {
+                continue;
+            };
+            let always = (self.seen.rows.iter())
+                .filter(|other| other.decided_by == row.decided_by && other.event == row.event)
+                .all(|other| other.ignored == Some(reason));
+            let ignored = Ignored {
+                source: row.decided_by,
+                event: &row.event,
+                guard: if always { "" } else { row.guard },
+                reason,
+            };
+            if !all.contains(&ignored) {
+                all.push(ignored);
+            }
+        }
+        all
     }
 
     /// Whether a state is final.
@@ -159,13 +221,46 @@ impl<'a> Model<'a> {
             .any(|seen| seen.spec.name == state && seen.spec.bound == Bound::Final)
     }
 
-    /// Whether the event leads to the rule's target whatever a guard sees, wherever the rule's source decides it.
-    fn always(&self, rule: &Rule) -> bool {
+    /// Whether all cases of the rule's event are alike in this, wherever the rule's source decides it.
+    fn always(&self, rule: &Rule, alike: impl Fn(&Row) -> bool) -> bool {
         let rows = || self.seen.rows.iter().filter(|row| row.event == rule.event);
         rows()
             .filter(|row| row.decided_by == rule.source && row.ignored.is_none())
             .flat_map(|decided| rows().filter(|row| row.state == decided.state))
-            .all(|row| row.target == rule.target)
+            .all(alike)
+    }
+
+    /// Takes guards away that make no difference.
+    fn forget_guards(&mut self) {
+        for number in 0..self.rules.len() {
+            let rule = &self.rules[number];
+            let same = |other: &&Rule| {
+                other.target == rule.target
+                    && other.effects == rule.effects
+                    && other.besides == rule.besides
+            };
+            let decided = self.always(rule, |row| {
+                row.ignored.is_none() && row.decided_by == rule.source
+            });
+            if decided && self.cases(rule).all(|other| same(&other)) {
+                self.rules[number].guard = "";
+            }
+        }
+        let rules = std::mem::take(&mut self.rules);
+        for rule in rules {
+            let known = self
+                .cases(&rule)
+                .any(|other| other.guard == rule.guard && other.target == rule.target);
+            if !known {
+                self.rules.push(rule);
+            }
+        }
+    }
+
+    /// The rules of the same source for the same event.
+    fn cases(&self, rule: &Rule) -> impl Iterator<Item = &Rule> {
+        (self.rules.iter())
+            .filter(move |other| other.source == rule.source && other.event == rule.event)
     }
 
     /// What leads from one place to another; events that share both ends share an arrow.
@@ -175,7 +270,7 @@ impl<'a> Model<'a> {
             let Some(target) = rule.target else {
                 continue;
             };
-            let always = self.always(rule);
+            let always = self.always(rule, |row| row.target == rule.target);
             let cause = Cause {
                 event: &rule.event,
                 timed: rule.timed,

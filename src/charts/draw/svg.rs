@@ -1,24 +1,12 @@
-//! The picture of a chart.
+//! A picture as SVG.
 
 use std::fmt::Write as _;
 
-use super::layout::{self, Edge, End, Graph, Group, Layout, Node, Path, Piece, Rect, arrange};
-use super::model::{Arrow, Model};
-use super::text::{width, wrap, xml};
-use crate::charts::explore::{Deed, span};
-use crate::charts::machine::Bound;
-
-const NAME_SIZE: f64 = 13.0;
-const TEXT_SIZE: f64 = 11.0;
-const LINE: f64 = 14.0;
-/// Between an event and its guard.
-const SPACE: f64 = 4.0;
-/// The height of a shortcut's box.
-const PILL: f64 = 18.0;
-/// How many events an arrow names, and how many inner events a state.
-const MOST: usize = 4;
-/// How many characters a line of a label has.
-const BREAK: usize = 24;
+use super::MARK;
+use super::layout::{self, End, Path, Piece, Rect};
+use super::model::Model;
+use super::picture::{LINE, PILL, Picture, SPACE, TEXT_SIZE};
+use super::text::{width, xml};
 
 const STYLE: &str = "\
 text{font-family:'DejaVu Sans',Verdana,'Segoe UI',Helvetica,Arial,sans-serif;font-size:11px;fill:#1f2933}\
@@ -34,186 +22,6 @@ text{font-family:'DejaVu Sans',Verdana,'Segoe UI',Helvetica,Arial,sans-serif;fon
 .super{fill:#52606d;fill-opacity:.045;stroke:#7b8794;stroke-width:1.2;stroke-dasharray:6 4}\
 .edge{fill:none;stroke:#3e4c59;stroke-width:1.3}\
 .clock{fill:none;stroke:#9c4a00;stroke-width:1.2}";
-
-/// One line of text in a box.
-#[derive(Debug, Clone, Default)]
-struct Line {
-    event: String,
-    guard: String,
-    timed: bool,
-}
-
-impl Line {
-    fn width(&self) -> f64 {
-        width(&self.event, TEXT_SIZE) + width(&self.guard, TEXT_SIZE) + SPACE
-    }
-}
-
-/// The words in the boxes.
-struct Words {
-    /// The deadline and the inner events of each state.
-    states: Vec<(Option<String>, Vec<String>)>,
-    labels: Vec<Vec<Line>>,
-}
-
-/// Draws the chart as an SVG document.
-pub(super) fn svg(model: &Model) -> String {
-    let arrows = model.arrows();
-    let words = Words {
-        states: (model.seen.states.iter())
-            .map(|seen| {
-                (
-                    deadline(model, seen.spec.bound),
-                    inner(model, seen.spec.name),
-                )
-            })
-            .collect(),
-        labels: arrows.iter().map(label).collect(),
-    };
-    let mut graph = graph(model, &arrows, &words);
-    let shortcuts = layout::shortcuts(&graph);
-    for ((edge, arrow), short) in graph.edges.iter_mut().zip(&arrows).zip(shortcuts) {
-        if short {
-            edge.to = None;
-            edge.width = edge.width.max(width(arrow.target, TEXT_SIZE) + 18.0).ceil();
-            edge.height += PILL + 12.0;
-        }
-    }
-    for (number, node) in graph.nodes.iter_mut().enumerate() {
-        let into = graph
-            .edges
-            .iter()
-            .filter(|edge| edge.to == Some(number))
-            .count();
-        let out = (graph.edges.iter())
-            .filter(|edge| edge.from == End::Node(number))
-            .count();
-        node.width = node.width.max(18.0 * into.max(out) as f64 + 16.0);
-    }
-    let layout = arrange(&graph);
-    draw(model, &arrows, &words, &layout, &graph)
-}
-
-/// The boxes and arrows of a chart, with their sizes.
-fn graph(model: &Model, arrows: &[Arrow], words: &Words) -> Graph {
-    let number = |name: &str| {
-        (model.seen.states.iter())
-            .position(|seen| seen.spec.name == name)
-            .unwrap_or(0)
-    };
-    let nodes = (model.seen.states.iter().zip(&words.states))
-        .map(|(seen, (deadline, inner))| {
-            let clock = deadline
-                .as_deref()
-                .map_or(0.0, |d| width(d, TEXT_SIZE) + 18.0);
-            let widest = inner
-                .iter()
-                .map(|text| width(text, TEXT_SIZE))
-                .fold(clock, f64::max);
-            Node {
-                width: (widest.max(width(seen.spec.name, NAME_SIZE) * 1.08) + 28.0)
-                    .max(84.0)
-                    .ceil(),
-                height: 32.0
-                    + if deadline.is_some() { LINE + 1.0 } else { 0.0 }
-                    + if inner.is_empty() { 0.0 } else { 7.0 }
-                    + LINE * inner.len() as f64,
-                group: model.group_of(seen.spec.name),
-                last: seen.spec.bound == Bound::Final,
-            }
-        })
-        .collect();
-    let groups = (model.groups.iter())
-        .map(|group| Group {
-            parent: group.parent,
-            title_width: width(group.name, 12.0).ceil() + 4.0,
-        })
-        .collect();
-    let edges = (arrows.iter().zip(&words.labels))
-        .map(|(arrow, lines)| Edge {
-            from: match model.group(arrow.source) {
-                Some(group) => End::Group(group),
-                None => End::Node(number(arrow.source)),
-            },
-            to: Some(number(arrow.target)),
-            width: (lines.iter().map(Line::width).fold(0.0, f64::max) + 8.0).ceil(),
-            height: LINE * lines.len() as f64 + 4.0,
-        })
-        .collect();
-    Graph {
-        nodes,
-        groups,
-        edges,
-        starts: model.seen.starts.iter().map(|name| number(name)).collect(),
-    }
-}
-
-/// How long a state lasts at most.
-fn deadline(model: &Model, bound: Bound) -> Option<String> {
-    let Bound::Timer(id) = bound else {
-        return None;
-    };
-    let timer = model.seen.timers.iter().find(|timer| timer.id == id)?;
-    timer.bounds.map(|(least, most)| span(least, most))
-}
-
-/// What a state does without being left.
-fn inner(model: &Model, state: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for rule in &model.rules {
-        if rule.source != state || rule.target.is_some() {
-            continue;
-        }
-        let act = rule.effects.iter().find_map(|deed| match deed {
-            Deed::Act(act) => Some(act.as_str()),
-            Deed::Start { .. } | Deed::Stop { .. } => None,
-        });
-        let line = match act {
-            Some(act) => format!("{} / {act}", rule.event),
-            None => rule.event.clone(),
-        };
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    shorten(lines, |more| format!("+{more} more"))
-}
-
-fn label(arrow: &Arrow) -> Vec<Line> {
-    let causes = (arrow.causes.iter())
-        .map(|cause| {
-            let guard = Some(cause.guard).filter(|guard| !guard.is_empty());
-            let guard = guard.map_or(String::new(), |guard| format!("[{guard}]"));
-            (cause.event.to_owned(), guard, cause.timed)
-        })
-        .collect();
-    let mut lines = Vec::new();
-    for (event, guard, timed) in shorten(causes, |n| (format!("+{n} more"), String::new(), false)) {
-        let together = event.chars().count() + guard.chars().count() < BREAK;
-        let line = |event: &str, guard: &str| Line {
-            event: event.to_owned(),
-            guard: guard.to_owned(),
-            timed,
-        };
-        if guard.is_empty() || together {
-            lines.push(line(&event, &guard));
-        } else {
-            lines.extend(wrap(&event, BREAK).iter().map(|part| line(part, "")));
-            lines.extend(wrap(&guard, BREAK).iter().map(|part| line("", part)));
-        }
-    }
-    lines
-}
-
-/// Keeps the first few, and says how many more there are.
-fn shorten<T>(mut all: Vec<T>, more: impl Fn(usize) -> T) -> Vec<T> {
-    if all.len() > MOST + 1 {
-        let left = all.len() - MOST;
-        all.truncate(MOST);
-        all.push(more(left));
-    }
-    all
-}
 
 /// A number as short as it can be.
 fn n(value: f64) -> String {
@@ -266,12 +74,15 @@ fn text(class: &str, anchor: &str, x: f64, y: f64, content: &str) -> String {
     )
 }
 
-fn draw(model: &Model, arrows: &[Arrow], words: &Words, layout: &Layout, graph: &Graph) -> String {
+/// Draws the chart as an SVG document.
+pub(super) fn svg(model: &Model) -> String {
+    let picture = Picture::of(model);
+    let layout = &picture.layout;
     let (width, height) = (n(layout.width), n(layout.height));
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
-         <title>{}</title>\n<desc>{}</desc>\n<style>{STYLE}</style>\n\
+         <!-- {MARK} -->\n<title>{}</title>\n<desc>{}</desc>\n<style>{STYLE}</style>\n\
          <defs><marker id=\"arrow\" markerUnits=\"userSpaceOnUse\" markerWidth=\"10\" markerHeight=\"8\" refX=\"9\" \
          refY=\"4\" orient=\"auto\"><path d=\"M0 0L10 4L0 8L2.5 4z\" fill=\"#3e4c59\"/></marker></defs>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#ffffff\"/>\n",
@@ -281,7 +92,7 @@ fn draw(model: &Model, arrows: &[Arrow], words: &Words, layout: &Layout, graph: 
     for at in &layout.groups {
         svg.push_str(&rect("super", *at, 12.0));
     }
-    for (route, edge) in layout.routes.iter().zip(&graph.edges) {
+    for (route, edge) in layout.routes.iter().zip(&picture.graph.edges) {
         svg.push_str(&format!(
             "<path class=\"edge\" d=\"{}\"/>\n",
             path(&route.before)
@@ -320,9 +131,9 @@ fn draw(model: &Model, arrows: &[Arrow], words: &Words, layout: &Layout, graph: 
         ));
     }
     for (number, at) in layout.nodes.iter().enumerate() {
-        svg.push_str(&state(model, words, number, *at));
+        svg.push_str(&state(model, &picture, number, *at));
     }
-    for (number, (route, lines)) in layout.routes.iter().zip(&words.labels).enumerate() {
+    for (number, (route, lines)) in layout.routes.iter().zip(&picture.labels).enumerate() {
         let mut y = route.label.y + LINE - 1.0;
         for line in lines {
             let class = if line.timed { "time" } else { "" };
@@ -339,8 +150,12 @@ fn draw(model: &Model, arrows: &[Arrow], words: &Words, layout: &Layout, graph: 
             svg.push_str(&text(class, "middle", route.label.middle(), y, &content));
             y += LINE;
         }
-        if graph.edges[number].to.is_none() {
-            svg.push_str(&shortcut(model, arrows[number].target, &route.label));
+        if picture.graph.edges[number].to.is_none() {
+            svg.push_str(&shortcut(
+                model,
+                picture.arrows[number].target,
+                &route.label,
+            ));
         }
     }
     svg.push_str("</svg>\n");
@@ -378,7 +193,7 @@ fn shortcut(model: &Model, target: &str, label: &Rect) -> String {
     svg
 }
 
-fn state(model: &Model, words: &Words, number: usize, at: Rect) -> String {
+fn state(model: &Model, picture: &Picture, number: usize, at: Rect) -> String {
     let name = model.seen.states[number].spec.name;
     let is_final = model.is_final(name);
     let mut svg = rect(if is_final { "final" } else { "state" }, at, 9.0);
@@ -391,7 +206,7 @@ fn state(model: &Model, words: &Words, number: usize, at: Rect) -> String {
         };
         svg.push_str(&rect("ring", ring, 6.5));
     }
-    let (deadline, inner) = &words.states[number];
+    let (deadline, inner) = &picture.states[number];
     let mut y = at.y + 20.5;
     svg.push_str(&text("name", "middle", at.middle(), y, &xml(name)));
     if let Some(deadline) = deadline {

@@ -5,14 +5,18 @@
 //!    search looks for the order with the fewest crossings. A superstate is one piece of that order, so nothing that is
 //!    not in it comes to stand in it.
 //! 3. [`place`]: coordinates. In each row everything keeps its distance; within that, arrows become short and straight.
-//! 4. [`route`]: the curves. They bend only between two rows, so they never meet a box.
+//! 4. [`height`]: the rows from top to bottom; [`route`]: the curves. They bend only between two rows, so they never meet a box.
 //!
 //! A label is a box in its arrow's lane, in a row of its own between two rows of states: nothing can lie on it.
 
+mod height;
 mod order;
 mod place;
+mod ports;
 mod rank;
 mod route;
+#[cfg(test)]
+pub(super) mod tests;
 
 /// How many long arrows a picture bears.
 const MOST_LONG: usize = 8;
@@ -115,7 +119,7 @@ pub(super) struct Route {
 }
 
 /// Where everything is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Layout {
     pub width: f64,
     pub height: f64,
@@ -153,7 +157,7 @@ pub(super) fn shortcuts(graph: &Graph) -> Vec<bool> {
     for node in 0..graph.nodes.len() {
         let here = || (0..short.len()).filter(|edge| graph.edges[*edge].to == Some(node));
         if here().all(|edge| short[edge])
-            && let Some(last) = here().last()
+            && let Some(last) = here().next_back()
         {
             short[last] = false;
         }

@@ -1,8 +1,9 @@
 //! Coordinates from left to right: everything in a row keeps its distance, and arrows become short and straight.
 
 use super::order::{Order, Step, Thing};
+use super::ports::{Ports, onward};
 use super::rank::Rows;
-use super::{Edge, End, Graph};
+use super::{End, Graph};
 
 /// The width of a lane where it has no label.
 const BEND: f64 = 6.0;
@@ -12,8 +13,6 @@ const GAP: f64 = 18.0;
 const PAD: f64 = 16.0;
 /// How long an arrow from a superstate's side is before its label.
 const STUB: f64 = 34.0;
-/// The distance between two arrows at the same side of a state.
-const PORT: f64 = 20.0;
 /// How often everything is moved.
 const ROUNDS: usize = 300;
 /// How often everything moves at last where there is room, pushing nothing.
@@ -25,6 +24,15 @@ struct Apart {
     left: usize,
     right: usize,
     distance: f64,
+}
+
+/// Where something stands that is next to a superstate's border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    LeftOutside,
+    LeftInside,
+    RightInside,
+    RightOutside,
 }
 
 /// The place of everything; one number per step of the sequence.
@@ -156,6 +164,21 @@ impl Places {
         (self.x[left], self.x[right])
     }
 
+    /// On which side of which border a lane stands that comes from a superstate's side.
+    pub fn side(&self, lane: usize, group: usize) -> Side {
+        let (at, (left, right)) = (self.lanes[lane], self.groups[group]);
+        if at < left {
+            Side::LeftOutside
+        } else if at > right {
+            Side::RightOutside
+        } else if at - left < right - at {
+            // It stands next to its border, with nothing but others of its kind between.
+            Side::LeftInside
+        } else {
+            Side::RightInside
+        }
+    }
+
     /// How far outside of a superstate's sides a place is.
     pub fn beside(&self, group: usize, x: f64) -> f64 {
         let (left, right) = self.group(group);
@@ -251,91 +274,6 @@ fn tighten(places: &mut Places) {
     }
 }
 
-/// Whether an arrow leads from one state to the next in the order of a normal life.
-fn onward(edge: &Edge) -> bool {
-    (edge.to).is_some_and(|to| to > 0 && edge.from == End::Node(to - 1))
-}
-
-/// What meets a state at one side, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meeting {
-    Leaves(usize),
-    Arrives(usize),
-    Begins(usize),
-}
-
-/// The arrows and dots at one side of a state, from left to right, each with its distance from the state's middle.
-fn meetings(
-    graph: &Graph,
-    rows: &Rows,
-    places: &Places,
-    node: usize,
-    below: bool,
-) -> Vec<(Meeting, f64)> {
-    let mut here = Vec::new();
-    for (number, (edge, lane)) in graph.edges.iter().zip(&rows.lanes).enumerate() {
-        if edge.from == End::Node(node) && lane.upward != below {
-            here.push((places.lanes[number], Meeting::Leaves(number)));
-        }
-        if edge.to == Some(node) && lane.upward == below {
-            here.push((places.lanes[number], Meeting::Arrives(number)));
-        }
-    }
-    for (dot, start) in graph.starts.iter().enumerate() {
-        if *start == node && !below {
-            here.push((places.dots[dot], Meeting::Begins(dot)));
-        }
-    }
-    here.sort_by_key(|(at, _)| *at);
-    // The way of a normal life meets the state in the middle.
-    let main = here.iter().position(|(_, meeting)| match *meeting {
-        Meeting::Leaves(edge) | Meeting::Arrives(edge) => onward(&graph.edges[edge]),
-        Meeting::Begins(_) => true,
-    });
-    let half = graph.nodes[node].width / 2.0 - 12.0;
-    let (middle, side) = match main {
-        Some(main) => (main as f64, main.max(here.len() - 1 - main) as f64),
-        None => {
-            let middle = (here.len() as f64 - 1.0) / 2.0;
-            (middle, middle)
-        }
-    };
-    let step = PORT.min(half / side.max(0.5));
-    (here.into_iter().enumerate())
-        .map(|(number, (_, meeting))| (meeting, (number as f64 - middle) * step))
-        .collect()
-}
-
-/// Where arrows and dots meet their states, as distances from the middle of the state.
-#[derive(Debug, Clone)]
-pub(super) struct Ports {
-    pub leaves: Vec<f64>,
-    pub arrives: Vec<f64>,
-    pub begins: Vec<f64>,
-}
-
-impl Ports {
-    fn new(graph: &Graph, rows: &Rows, places: &Places) -> Self {
-        let mut ports = Ports {
-            leaves: vec![0.0; graph.edges.len()],
-            arrives: vec![0.0; graph.edges.len()],
-            begins: vec![0.0; graph.starts.len()],
-        };
-        for node in 0..graph.nodes.len() {
-            for below in [false, true] {
-                for (meeting, port) in meetings(graph, rows, places, node, below) {
-                    match meeting {
-                        Meeting::Leaves(edge) => ports.leaves[edge] = port,
-                        Meeting::Arrives(edge) => ports.arrives[edge] = port,
-                        Meeting::Begins(dot) => ports.begins[dot] = port,
-                    }
-                }
-            }
-        }
-        ports
-    }
-}
-
 fn pulls(graph: &Graph, rows: &Rows, places: &Places, ports: &Ports) -> Vec<Pull> {
     let mut pulls = Vec::new();
     for (number, (edge, lane)) in graph.edges.iter().zip(&rows.lanes).enumerate() {
@@ -355,17 +293,17 @@ fn pulls(graph: &Graph, rows: &Rows, places: &Places, ports: &Ports) -> Vec<Pull
             });
         };
         if let Some(to) = edge.to {
-            pull(to, ports.arrives[number]);
+            pull(to, ports.arrives[number].offset);
         }
         if let End::Node(node) = edge.from {
-            pull(node, ports.leaves[number]);
+            pull(node, ports.leaves[number].offset);
         }
     }
     for (dot, start) in graph.starts.iter().enumerate() {
         pulls.push(Pull {
             node: places.nodes[*start],
             other: places.dots[dot],
-            port: ports.begins[dot],
+            port: ports.begins[dot].offset,
             weight: 0.01,
         });
     }

@@ -123,7 +123,7 @@ impl Rows {
         let mut lanes: Vec<Lane> = Vec::new();
         let mut load = vec![0.0; 2 * ranks.iter().max().unwrap_or(&0) + 3];
         for edge in &graph.edges {
-            let mut lane = lane(graph, &nodes, &mut groups, edge);
+            let mut lane = lane(graph, &nodes, &mut groups, &lanes, edge);
             let near = if lane.upward { lane.last } else { lane.first };
             // The label stands near its source, unless there is much more room farther on.
             let crowding = |row: &usize| load[*row] + 60.0 * row.abs_diff(near) as f64;
@@ -166,7 +166,13 @@ fn around(
 }
 
 /// The rows of one arrow; its label's row is still open.
-fn lane(graph: &Graph, nodes: &[usize], groups: &mut [(usize, usize)], edge: &super::Edge) -> Lane {
+fn lane(
+    graph: &Graph,
+    nodes: &[usize],
+    groups: &mut [(usize, usize)],
+    others: &[Lane],
+    edge: &super::Edge,
+) -> Lane {
     let Some(target) = edge.to else {
         let (row, group) = match edge.from {
             End::Node(node) => (nodes[node] + 1, graph.nodes[node].group),
@@ -205,10 +211,13 @@ fn lane(graph: &Graph, nodes: &[usize], groups: &mut [(usize, usize)], edge: &su
                 return between(span, graph.shared(graph.groups[group].parent, target));
             }
             let inside = graph.holds(group, target);
-            let row = if to > span.0 || to == span.1 {
-                to - 1
-            } else {
+            // Above its target, unless that is above the superstate, or another one comes from the side there.
+            let taken =
+                |row| (others.iter()).any(|lane| lane.side == Some(group) && lane.label == row);
+            let row = if to < span.1 && (to == span.0 || taken(to - 1)) {
                 to + 1
+            } else {
+                to - 1
             };
             if inside {
                 let mut around = Some(group);

@@ -1,29 +1,14 @@
-//! Coordinates from top to bottom, and the curves.
+//! The curves, the titles, and the frame.
 
-use super::place::Placed;
+use super::height::{DOT, Heights, heights};
+use super::place::{Placed, Side};
 use super::rank::Rows;
 use super::{End, Graph, Layout, Path, Piece, Point, Rect, Route};
 
 /// Around the picture.
 const MARGIN: f64 = 20.0;
-/// Between two rows.
-const GAP: f64 = 22.0;
-/// Room for a superstate's title, above what is in it.
-const TITLE: f64 = 30.0;
 /// The height of a title.
 const TITLE_HEIGHT: f64 = 18.0;
-/// Below what is in a superstate.
-const FOOT: f64 = 14.0;
-/// The size of an initial dot.
-const DOT: f64 = 12.0;
-
-/// The top and the bottom of each row and of each superstate.
-struct Heights {
-    rows: Vec<(f64, f64)>,
-    /// The rows, with the borders of superstates above and below them. Between these, arrows bend.
-    reach: Vec<(f64, f64)>,
-    groups: Vec<(f64, f64)>,
-}
 
 /// Draws the curves of a layout whose places are known.
 pub(super) fn route(graph: &Graph, rows: &Rows, placed: &Placed) -> Layout {
@@ -59,7 +44,7 @@ pub(super) fn route(graph: &Graph, rows: &Rows, placed: &Placed) -> Layout {
         let mut way = Pen::new(at(from.x, from.y + DOT / 2.0));
         way.line(heights.reach[rows.dots[dot].0].1);
         way.curve(
-            to.middle() + placed.ports.begins[dot],
+            placed.ports.begins[dot].meet(to.middle(), from.x),
             heights.reach[rows.nodes[*node]].0,
         );
         way.line(to.y);
@@ -68,87 +53,6 @@ pub(super) fn route(graph: &Graph, rows: &Rows, placed: &Placed) -> Layout {
     titles(graph, &mut layout);
     frame(&mut layout);
     layout
-}
-
-fn heights(graph: &Graph, rows: &Rows, placed: &Placed) -> Heights {
-    let mut high = vec![0.0_f64; rows.count];
-    for (node, row) in rows.nodes.iter().enumerate() {
-        high[*row] = high[*row].max(graph.nodes[node].height);
-    }
-    for (edge, lane) in graph.edges.iter().zip(&rows.lanes) {
-        high[lane.label] = high[lane.label].max(edge.height);
-    }
-    for (row, _) in &rows.dots {
-        high[*row] = high[*row].max(DOT);
-    }
-    // Superstates within each other that begin or end together need room for one border after the other.
-    let mut heads = vec![TITLE; graph.groups.len()];
-    let mut feet = vec![FOOT; graph.groups.len()];
-    for (group, spec) in graph.groups.iter().enumerate().rev() {
-        if let Some(parent) = spec.parent {
-            if rows.groups[parent].0 == rows.groups[group].0 {
-                heads[parent] = heads[parent].max(heads[group] + TITLE);
-            }
-            if rows.groups[parent].1 == rows.groups[group].1 {
-                feet[parent] = feet[parent].max(feet[group] + FOOT);
-            }
-        }
-    }
-    let sway = sway(graph, rows, placed);
-    let mut y = 0.0;
-    let mut tops = Vec::new();
-    let mut reach = Vec::new();
-    for row in 0..rows.count {
-        let begun = y;
-        let starting = (0..heads.len()).filter(|group| rows.groups[*group].0 == row);
-        y += starting.map(|group| heads[group]).fold(0.0, f64::max);
-        tops.push((y, y + high[row]));
-        y += high[row];
-        let ending = (0..feet.len()).filter(|group| rows.groups[*group].1 == row);
-        y += ending.map(|group| feet[group]).fold(0.0, f64::max);
-        reach.push((begun, y));
-        // A wide bend needs height to look like a bend.
-        let bare = high[row] == 0.0 || high.get(row + 1).is_none_or(|next| *next == 0.0);
-        y += if bare { 6.0 } else { GAP } + (sway[row] * 0.12).min(50.0);
-    }
-    Heights {
-        groups: (0..graph.groups.len())
-            .map(|group| {
-                let (first, last) = rows.groups[group];
-                (tops[first].0 - heads[group], tops[last].1 + feet[group])
-            })
-            .collect(),
-        rows: tops,
-        reach,
-    }
-}
-
-/// How far arrows go sideways below each row.
-fn sway(graph: &Graph, rows: &Rows, placed: &Placed) -> Vec<f64> {
-    let mut sway = vec![0.0_f64; rows.count];
-    for (number, (edge, lane)) in graph.edges.iter().zip(&rows.lanes).enumerate() {
-        let x = placed.places.lane(number);
-        let (above, below) = (lane.first - 1, lane.last);
-        let mut note = |at_top: bool, distance: f64| {
-            let gap = if at_top { above } else { below };
-            sway[gap] = sway[gap].max(distance);
-        };
-        if let Some(to) = edge.to {
-            let to = placed.places.node(to) + placed.ports.arrives[number];
-            note(lane.upward, (x - to).abs());
-        }
-        match edge.from {
-            End::Node(node) => {
-                let from = placed.places.node(node) + placed.ports.leaves[number];
-                note(!lane.upward, (x - from).abs());
-            }
-            End::Group(group) if lane.side.is_none() => {
-                note(!lane.upward, placed.places.beside(group, x));
-            }
-            End::Group(_) => {}
-        }
-    }
-    sway
 }
 
 /// Draws lines that leave and arrive upright.
@@ -225,7 +129,7 @@ fn arrow(
         (End::Node(node), _) => {
             let rect = &layout.nodes[node];
             let mut pen = Pen::new(Point {
-                x: port(rect, placed.ports.leaves[number], x),
+                x: placed.ports.leaves[number].meet(rect.middle(), x),
                 y: far(sides(rect)),
             });
             pen.line(far(heights.reach[rows.nodes[node]]));
@@ -233,8 +137,21 @@ fn arrow(
         }
         (End::Group(group), None) => {
             let rect = &layout.groups[group];
+            // Others that leave the same border keep their order.
+            let beside = |left: bool| {
+                let others = (graph.edges.iter().zip(&rows.lanes).enumerate())
+                    .filter(|(_, (other, way))| {
+                        other.from == edge.from && way.upward == lane.upward && way.side.is_none()
+                    })
+                    .filter(|(other, _)| {
+                        let (it, me) = (placed.places.lanes[*other], placed.places.lanes[number]);
+                        if left { it < me } else { it > me }
+                    });
+                14.0 + 16.0 * others.count() as f64
+            };
             let mut pen = Pen::new(Point {
-                x: x.clamp(rect.x + 14.0, rect.right() - 14.0),
+                x: x.min(rect.right() - beside(false))
+                    .max(rect.x + beside(true)),
                 y: far(sides(rect)),
             });
             let row = if lane.upward {
@@ -248,11 +165,11 @@ fn arrow(
         (End::Group(_), Some(group)) => {
             let rect = &layout.groups[group];
             let y = label.y + label.height / 2.0;
-            let inside = rect.x < x && x < rect.right();
-            let (from, to) = if (x < rect.middle()) == inside {
-                (rect.x, if inside { label.x } else { label.right() })
-            } else {
-                (rect.right(), if inside { label.right() } else { label.x })
+            let (from, to) = match placed.places.side(number, group) {
+                Side::LeftOutside => (rect.x, label.right()),
+                Side::LeftInside => (rect.x, label.x),
+                Side::RightInside => (rect.right(), label.right()),
+                Side::RightOutside => (rect.right(), label.x),
             };
             let mut pen = Pen::new(Point { x: from, y });
             pen.path.pieces.push(Piece::Line(Point { x: to, y }));
@@ -271,7 +188,7 @@ fn arrow(
         let target = &layout.nodes[to];
         after.line(far(heights.reach[last]));
         after.curve(
-            port(target, placed.ports.arrives[number], x),
+            placed.ports.arrives[number].meet(target.middle(), x),
             near(heights.reach[rows.nodes[to]]),
         );
         after.line(near(sides(target)));
@@ -281,12 +198,6 @@ fn arrow(
         label,
         after: after.path,
     }
-}
-
-/// Where an arrow meets a state; straight below or above its lane if that is near.
-fn port(rect: &Rect, port: f64, lane: f64) -> f64 {
-    let x = rect.middle() + port;
-    if (x - lane).abs() < 6.0 { lane } else { x }
 }
 
 impl Path {
