@@ -9,6 +9,7 @@
 //! * [`actors`] **act**: thin actix actors, one per chart; they feed events in and perform the effects that come out.
 //! * [`wire`] **speaks**: types and codecs of every frame and message, and the session string.
 //! * [`rtc`] **carries**: the only place that names the WebRTC stack.
+//! * [`files`] stream file bytes between channel and disk, beside the actors.
 //! * [`worker`], [`hub`] and [`client`] are the three parts, assembled.
 //!
 //! Control goes through actors; file bytes and log bytes go around them, as streams between channel and disk.
@@ -16,6 +17,7 @@
 pub mod actors;
 pub mod charts;
 pub mod client;
+pub mod files;
 pub mod hub;
 pub mod rtc;
 pub mod wire;

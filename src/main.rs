@@ -1,3 +1,7 @@
-//! The command line.
+//! The command line, and nothing else: what it starts is in the library.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

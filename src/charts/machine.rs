@@ -44,11 +44,11 @@ pub trait Chart: Clone + Debug + 'static {
     /// What it drives, in a sentence or two.
     const ABOUT: &'static str;
     /// An event.
-    type Input: Clone + Debug + AsRef<str>;
+    type Input: Clone + Debug + AsRef<str> + Send;
     /// Its timers.
-    type Timer: Copy + Eq + Ord + Hash + Debug;
+    type Timer: Copy + Eq + Ord + Hash + Debug + Unpin;
     /// Its effects other than timers.
-    type Act: Clone + Debug + PartialEq + AsRef<str>;
+    type Act: Clone + Debug + PartialEq + AsRef<str> + Unpin;
 
     /// Enters the initial state: its entry actions may arm a timer. Called once, before the first event.
     fn begin(&mut self, out: &mut Out<Self::Timer, Self::Act>);

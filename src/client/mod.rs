@@ -1,1 +1,198 @@
-//! The client: discover, submit, watch, fetch.
+//! The client, assembled: find a worker, reserve it, send a package, watch it run, get the results.
+
+mod list;
+pub mod package;
+mod reader;
+mod switchboard;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+pub use self::list::list_workers;
+pub use self::package::{Package, PackageError};
+pub use self::switchboard::Client;
+use self::switchboard::Interrupt;
+use crate::actors::session::{HubUrl, SessionError};
+use crate::charts::submission::Why;
+use crate::rtc::{DataPlane, RtcConfig};
+use crate::wire::{PeerInfo, RoomCredentials};
+
+/// How the worker is chosen among those of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// This one.
+    Worker(String),
+    /// The one with the most GPU memory.
+    Auto,
+    /// Whoever runs the client is asked.
+    Ask,
+}
+
+/// What a submission is made of.
+pub struct ClientConfig {
+    /// The hub.
+    pub hub: HubUrl,
+    /// The room to look in.
+    pub room: RoomCredentials,
+    /// Which worker of it.
+    pub choice: Choice,
+    /// What to send.
+    pub package: Package,
+    /// Where the results go, and nothing else.
+    pub output_dir: PathBuf,
+    /// The least GPU memory that will do, in MiB.
+    pub min_gpu_memory_mb: u64,
+    /// How the connection is made; the hub's ICE servers are added.
+    pub rtc: RtcConfig,
+    /// Where connection and files are handled.
+    pub plane: DataPlane,
+    /// Who is told how it goes.
+    pub ui: Arc<dyn Ui>,
+}
+
+/// One thing worth showing while a submission goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// The hub knows this client.
+    Registered,
+    /// This worker was chosen.
+    Chosen {
+        /// Its id.
+        worker: String,
+    },
+    /// The worker reserved itself for the job.
+    Reserved {
+        /// The job's id.
+        job: String,
+    },
+    /// The data channel is open.
+    Connected,
+    /// The package is on its way.
+    Uploading {
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// So much of the package has left.
+    Uploaded {
+        /// Bytes so far.
+        bytes: u64,
+    },
+    /// All of it has left.
+    Sent,
+    /// A command starts.
+    Started {
+        /// Its name.
+        name: String,
+    },
+    /// A command ended.
+    Ended {
+        /// Its name.
+        name: String,
+        /// Its exit code.
+        code: i32,
+    },
+    /// The results are on their way.
+    Downloading {
+        /// Their file name.
+        name: String,
+        /// Their size in bytes.
+        bytes: u64,
+    },
+    /// So much of the results has come.
+    Downloaded {
+        /// Bytes so far.
+        bytes: u64,
+    },
+    /// The results are complete.
+    Received {
+        /// Where they are.
+        path: PathBuf,
+    },
+    /// The path to the worker is gone for now.
+    Suspect,
+    /// It is back.
+    Recovered,
+    /// The hub is out of reach; what runs over the connection is not affected.
+    HubLost,
+    /// The worker was asked to cancel.
+    Cancelling,
+}
+
+/// Whoever shows a submission to its user. Called from several threads.
+pub trait Ui: Send + Sync + 'static {
+    /// Something happened.
+    fn progress(&self, progress: Progress);
+    /// Output of the job: complete lines end in a newline; a line that begins with a carriage return replaces the one before.
+    fn output(&self, text: &str);
+    /// Which of these workers? May block. `None` chooses none.
+    fn choose(&self, workers: &[PeerInfo]) -> Option<usize>;
+}
+
+/// A submission that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The job's id, where the worker gave or took one.
+    pub job: String,
+    /// The worker.
+    pub worker: String,
+    /// The archive of results, if the job returned anything.
+    pub results: Option<PathBuf>,
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The hub is not to be had.
+    #[error(transparent)]
+    Hub(#[from] SessionError),
+    /// The submission failed.
+    #[error("{message}")]
+    Failed {
+        /// At what.
+        why: Why,
+        /// What happened, and what to do.
+        message: String,
+        /// Results that came all the same.
+        results: Option<PathBuf>,
+    },
+    /// A part of the client died: a defect.
+    #[error(
+        "a part of the client died ({0}): this is a defect of Loaner, and the log has its panic"
+    )]
+    Died(String),
+}
+
+/// A submission that is under way.
+pub struct RunningClient {
+    addr: Addr<Client>,
+    ended: oneshot::Receiver<Result<Report, ClientError>>,
+}
+
+impl RunningClient {
+    /// Starts a submission in the current actix system.
+    pub fn start(config: ClientConfig) -> Self {
+        let (end, ended) = oneshot::channel();
+        RunningClient {
+            addr: Client::start(config, end),
+            ended,
+        }
+    }
+
+    /// The user wants to stop: the job is cancelled; asked again, the client leaves at once.
+    pub fn interrupt(&self) {
+        self.addr.do_send(Interrupt);
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    pub async fn ended(&mut self) -> Result<Report, ClientError> {
+        (&mut self.ended)
+            .await
+            .unwrap_or_else(|_| Err(ClientError::Died("switchboard".to_owned())))
+    }
+}

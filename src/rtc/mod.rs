@@ -1,1 +1,32 @@
 //! **Carry**: the only place that names the WebRTC stack.
+//!
+//! A [`Connection`] is one peer connection, a [`Channel`] one ordered, reliable data channel on it. Signalling is
+//! vanilla ICE: a description leaves here complete, with every candidate in it. Candidates that a peer trickles are
+//! taken all the same.
+//!
+//! The work is done on the [`DataPlane`], a runtime of its own, so that an actor that blocks its thread never
+//! freezes a connection. Every function here may be awaited from any tokio runtime.
+//!
+//! Back-pressure goes all the way through: [`Channel::send_binary`] waits while the send buffer is full, and a
+//! consumer that stops calling [`Channel::recv`] closes the SCTP window of the sender.
+
+mod channel;
+mod config;
+mod connection;
+mod error;
+mod event;
+mod nudge;
+mod plane;
+mod sdp;
+mod shared;
+mod stack;
+mod tuning;
+
+pub use channel::{CHUNK_BYTES, Channel, Incoming, MAX_MESSAGE_BYTES};
+pub use config::{IceServer, RtcConfig};
+pub use connection::Connection;
+pub use error::RtcError;
+pub use event::{IceState, RtcEvent, Side};
+pub use plane::DataPlane;
+pub use stack::MAX_CHANNELS;
+pub use tuning::check_socket_buffers;

@@ -1,3 +1,131 @@
-//! A worker, assembled.
+//! A worker, assembled: a session with the hub, one availability, peer connections, at most one job.
 
+pub mod capabilities;
 pub mod jobs;
+mod serve;
+mod switchboard;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use actix::prelude::*;
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::capabilities::Capabilities;
+pub use self::jobs::work::JobSettings;
+pub(crate) use self::switchboard::ice_server;
+pub use self::switchboard::{Stop, Worker};
+use crate::actors::session::{HubUrl, SessionError};
+use crate::charts::availability::Status;
+use crate::rtc::{DataPlane, RtcConfig};
+use crate::wire::{RoomCredentials, SessionString};
+use crate::worker::jobs::scratch::{ScratchError, ScratchRoot};
+
+/// What a worker is made of.
+pub struct WorkerConfig {
+    /// The hub.
+    pub hub: HubUrl,
+    /// The room to join; without one, the worker makes its own.
+    pub room: Option<RoomCredentials>,
+    /// What the machine can do.
+    pub capabilities: Capabilities,
+    /// Below this directory every job gets a fresh one.
+    pub work_dir: PathBuf,
+    /// What every job has in common.
+    pub jobs: JobSettings,
+    /// How connections are made; the hub's ICE servers are added.
+    pub rtc: RtcConfig,
+    /// Where connections, files and processes are handled.
+    pub plane: DataPlane,
+}
+
+/// What a worker has to say to whoever runs it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// It is registered, and can be found by session string or room.
+    Registered {
+        /// One string with everything that a client needs.
+        session: SessionString,
+    },
+    /// The hub is out of reach; it is tried again.
+    HubLost,
+    /// Its status changed.
+    Status {
+        /// The new status.
+        status: Status,
+        /// The job that it is about.
+        job: Option<String>,
+    },
+    /// A job ended.
+    JobEnded {
+        /// Which.
+        job: String,
+        /// `completed`, `failed` or `cancelled`.
+        outcome: &'static str,
+    },
+}
+
+/// Why a worker ended otherwise than as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It never got to the hub.
+    #[error(transparent)]
+    Hub(#[from] SessionError),
+    /// There is no place for jobs.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// A part of it died: a defect. Nothing is pretended after that.
+    #[error(
+        "the {chart} of {instance} died in state {state}: this is a defect of Loaner, and the log has its panic"
+    )]
+    Died {
+        /// Which chart.
+        chart: &'static str,
+        /// Which instance.
+        instance: String,
+        /// In which state.
+        state: &'static str,
+    },
+}
+
+/// A worker that runs.
+pub struct RunningWorker {
+    /// Its switchboard.
+    pub addr: Addr<Worker>,
+    ended: oneshot::Receiver<Result<(), WorkerError>>,
+}
+
+impl RunningWorker {
+    /// Starts a worker in the current actix system. What it has to say goes to `notices`.
+    ///
+    /// # Errors
+    /// When there is no place for jobs.
+    pub fn start(
+        config: WorkerConfig,
+        notices: mpsc::UnboundedSender<Notice>,
+    ) -> Result<Self, WorkerError> {
+        let scratch = Rc::new(ScratchRoot::open(&config.work_dir)?);
+        let (end, ended) = oneshot::channel();
+        let addr = Worker::start(config, scratch, notices, end);
+        Ok(RunningWorker { addr, ended })
+    }
+
+    /// Begins an orderly end; called again, it hurries: processes are killed at once.
+    pub fn stop(&self) {
+        self.addr.do_send(Stop);
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// Why it ended otherwise than as asked.
+    pub async fn ended(&mut self) -> Result<(), WorkerError> {
+        (&mut self.ended).await.unwrap_or_else(|_| {
+            Err(WorkerError::Died {
+                chart: "worker",
+                instance: "switchboard".to_owned(),
+                state: "unknown",
+            })
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! The one generic actor.
+
+use std::collections::HashMap;
+
+use actix::prelude::*;
+
+use crate::charts::{Chart, Effect, Out};
+
+/// What a concrete actor adds to its chart: how its effects are performed.
+pub trait Perform: Sized + Unpin + 'static {
+    /// The chart that decides.
+    type Chart: Chart + Unpin;
+
+    /// Performs one effect. Further events go in by [`Feed`], to the context's own address.
+    fn perform(&mut self, act: <Self::Chart as Chart>::Act, ctx: &mut Context<ChartActor<Self>>);
+
+    /// Called once, when the actor has started and before its first event.
+    fn started(&mut self, _ctx: &mut Context<ChartActor<Self>>) {}
+}
+
+/// An event for a chart.
+pub struct Feed<I>(pub I);
+
+impl<I: 'static> Message for Feed<I> {
+    type Result = ();
+}
+
+/// Asks an actor for the state of its chart.
+#[derive(Message)]
+#[rtype(result = "Observed")]
+pub struct Observe;
+
+/// What an actor shows of itself.
+#[derive(Debug, Clone, PartialEq, Eq, MessageResponse)]
+pub struct Observed {
+    /// The state of its chart.
+    pub state: &'static str,
+    /// Its armed timers.
+    pub timers: Vec<String>,
+}
+
+/// An actor died before its chart came to an end: a defect, and the reason is in the log of the panic.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Died {
+    /// Which chart.
+    pub chart: &'static str,
+    /// Which instance.
+    pub instance: String,
+    /// In which state.
+    pub state: &'static str,
+}
+
+/// An actor that is driven by a chart.
+pub struct ChartActor<P: Perform> {
+    chart: P::Chart,
+    performer: P,
+    instance: String,
+    out: Out<<P::Chart as Chart>::Timer, <P::Chart as Chart>::Act>,
+    timers: HashMap<<P::Chart as Chart>::Timer, SpawnHandle>,
+    supervisor: Option<Recipient<Died>>,
+}
+
+/// Starts an actor on the current arbiter. `instance` names it in the log; `supervisor` hears of its death.
+pub fn start<P: Perform>(
+    chart: P::Chart,
+    performer: P,
+    instance: impl Into<String>,
+    supervisor: Option<Recipient<Died>>,
+) -> Addr<ChartActor<P>> {
+    ChartActor {
+        chart,
+        performer,
+        instance: instance.into(),
+        out: Out::default(),
+        timers: HashMap::new(),
+        supervisor,
+    }
+    .start()
+}
+
+impl<P: Perform> ChartActor<P> {
+    /// The part that is the concrete actor's own.
+    pub fn performer(&mut self) -> &mut P {
+        &mut self.performer
+    }
+
+    /// The chart, to be read.
+    pub fn chart(&self) -> &P::Chart {
+        &self.chart
+    }
+
+    /// Feeds one event: decide, record, perform.
+    pub fn feed(&mut self, event: &<P::Chart as Chart>::Input, ctx: &mut Context<Self>) {
+        let from = self.chart.state();
+        let mut out = std::mem::take(&mut self.out);
+        out.reset();
+        self.chart.dispatch(event, &mut out);
+        self.record(from, event.as_ref(), &out);
+        self.carry_out(&mut out, ctx);
+        self.out = out;
+        if self.chart.is_final() && !ctx.state().stopping() {
+            ctx.stop();
+        }
+    }
+
+    fn record(
+        &self,
+        from: &'static str,
+        event: &str,
+        out: &Out<<P::Chart as Chart>::Timer, <P::Chart as Chart>::Act>,
+    ) {
+        let (chart, instance, to) = (P::Chart::NAME, self.instance.as_str(), self.chart.state());
+        if out.is_undecided() {
+            tracing::error!(target: "loaner::chart", chart, instance, from, event, "undecided");
+        } else if let Some(reason) = out.ignored() {
+            tracing::debug!(target: "loaner::chart", chart, instance, from, event, reason, "ignored");
+        } else {
+            tracing::info!(target: "loaner::chart", chart, instance, from, event, to, effects = ?out.effects(), "transition");
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        out: &mut Out<<P::Chart as Chart>::Timer, <P::Chart as Chart>::Act>,
+        ctx: &mut Context<Self>,
+    ) {
+        for effect in out.drain() {
+            match effect {
+                Effect::Arm(timer, after) => {
+                    let handle = ctx.run_later(after, move |actor, ctx| {
+                        actor.timers.remove(&timer);
+                        actor.feed(&P::Chart::fired(timer), ctx);
+                    });
+                    if let Some(old) = self.timers.insert(timer, handle) {
+                        ctx.cancel_future(old);
+                    }
+                }
+                Effect::Cancel(timer) => {
+                    if let Some(handle) = self.timers.remove(&timer) {
+                        ctx.cancel_future(handle);
+                    }
+                }
+                Effect::Act(act) => self.performer.perform(act, ctx),
+            }
+        }
+    }
+}
+
+impl<P: Perform> Actor for ChartActor<P> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Milestones only: a mailbox that fills up would mean that bytes took the wrong way.
+        ctx.set_mailbox_capacity(256);
+        let mut out = std::mem::take(&mut self.out);
+        self.chart.begin(&mut out);
+        self.carry_out(&mut out, ctx);
+        self.out = out;
+        self.performer.started(ctx);
+    }
+}
+
+impl<P: Perform> Handler<Feed<<P::Chart as Chart>::Input>> for ChartActor<P> {
+    type Result = ();
+
+    fn handle(&mut self, event: Feed<<P::Chart as Chart>::Input>, ctx: &mut Self::Context) {
+        self.feed(&event.0, ctx);
+    }
+}
+
+impl<P: Perform> Handler<Observe> for ChartActor<P> {
+    type Result = Observed;
+
+    fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Observed {
+        let mut timers: Vec<_> = self
+            .timers
+            .keys()
+            .map(|timer| format!("{timer:?}"))
+            .collect();
+        timers.sort();
+        Observed {
+            state: self.chart.state(),
+            timers,
+        }
+    }
+}
+
+impl<P: Perform> Drop for ChartActor<P> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.chart.is_final() {
+            let died = Died {
+                chart: P::Chart::NAME,
+                instance: self.instance.clone(),
+                state: self.chart.state(),
+            };
+            tracing::error!(target: "loaner::chart", chart = died.chart, instance = %died.instance, state = died.state, "the actor died");
+            if let Some(supervisor) = &self.supervisor {
+                supervisor.do_send(died);
+            }
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! The actor of `job`: it starts the work of each stage on the data plane, hears how it ended, and speaks for the job.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use serde_json::json;
+use tokio::sync::{oneshot, watch};
+
+use super::chart_actor::{ChartActor, Died, Feed, Perform, start};
+use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
+use crate::charts::job::{Act, Input, Job, Outcome, Why};
+use crate::charts::{Chart as _, JobId, PeerId, transfer};
+use crate::rtc::{Channel, DataPlane};
+use crate::wire::{ChannelText, JobComplete, JobError, JobStatus, PeerMessage};
+use crate::worker::jobs::scratch::Scratch;
+use crate::worker::jobs::work::{
+    self, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
+};
+
+/// How long the terminal message may take to leave on a channel that still works.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A package that a client announced on a channel.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    /// Its file name, known to be safe.
+    pub name: String,
+    /// Its size in bytes, as declared.
+    pub size: u64,
+    /// What was said of the directory to return.
+    pub output_dir: Option<String>,
+}
+
+/// Where an announced package goes.
+pub struct Admission {
+    /// The directory, fresh and the job's own.
+    pub dir: PathBuf,
+    /// The largest size that is accepted, in bytes.
+    pub limit: u64,
+    /// How the stream reports.
+    pub milestones: Milestones,
+}
+
+/// Lets a package in: the job takes it over from here.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Admit {
+    /// What was announced.
+    pub announcement: Announcement,
+    /// The channel that it comes on, and that everything goes back on.
+    pub channel: Channel,
+    /// Where the channel's reader learns where to put it, or why not.
+    pub reply: oneshot::Sender<Result<Admission, String>>,
+}
+
+/// Kills the processes without waiting for the grace to end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Hurry;
+
+/// What a job has to say.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct JobNews {
+    /// Which job.
+    pub job: JobId,
+    /// What happened.
+    pub what: JobEvent,
+}
+
+/// One thing that happened to a job.
+pub enum JobEvent {
+    /// It began.
+    Begun,
+    /// Something for its holder, by peer message.
+    Tell(PeerMessage),
+    /// It is over: the terminal message is out, processes and directory are gone.
+    Ended(Outcome),
+}
+
+/// What the work of a stage came to.
+#[derive(Message)]
+#[rtype(result = "()")]
+enum Worked {
+    Prepared(Result<Prepared, Failure>),
+    Step(StepNews),
+    Ran(RunEnd),
+    Packed(Result<Option<Results>, Failure>),
+    ScratchGone(Result<(), String>),
+}
+
+/// Performs the effects of `job`.
+pub struct JobPerformer {
+    id: JobId,
+    holder: PeerId,
+    settings: Rc<JobSettings>,
+    plane: DataPlane,
+    owner: Recipient<JobNews>,
+    supervisor: Option<Recipient<Died>>,
+    scratch: Option<Scratch>,
+    channel: Option<Channel>,
+    announcement: Option<Announcement>,
+    package: Option<PathBuf>,
+    prepared: Option<Prepared>,
+    results: Option<Results>,
+    transfer: Option<Addr<TransferActor>>,
+    /// Whether something is under way that has to end before the job can.
+    working: bool,
+    halt: watch::Sender<Halt>,
+    cancelled: Arc<AtomicBool>,
+    step: String,
+    steps_done: usize,
+    began: Instant,
+    failure: Option<Failure>,
+    outcome: Option<Outcome>,
+}
+
+/// The actor of `job`.
+pub type JobActor = ChartActor<JobPerformer>;
+
+/// Starts a job that was promised to `holder`. `scratch` is its own directory.
+pub fn job(
+    id: JobId,
+    holder: PeerId,
+    scratch: Scratch,
+    settings: Rc<JobSettings>,
+    plane: DataPlane,
+    owner: Recipient<JobNews>,
+    supervisor: Option<Recipient<Died>>,
+) -> Addr<JobActor> {
+    let instance = id.to_string();
+    let performer = JobPerformer {
+        id,
+        holder,
+        settings,
+        plane,
+        owner,
+        supervisor: supervisor.clone(),
+        scratch: Some(scratch),
+        channel: None,
+        announcement: None,
+        package: None,
+        prepared: None,
+        results: None,
+        transfer: None,
+        working: false,
+        halt: watch::channel(Halt::Go).0,
+        cancelled: Arc::new(AtomicBool::new(false)),
+        step: String::new(),
+        steps_done: 0,
+        began: Instant::now(),
+        failure: None,
+        outcome: None,
+    };
+    start(Job::new(), performer, instance, supervisor)
+}
+
+impl JobPerformer {
+    fn tell(&self, what: JobEvent) {
+        self.owner.do_send(JobNews {
+            job: self.id.clone(),
+            what,
+        });
+    }
+
+    fn prepare(&mut self, ctx: &mut Context<JobActor>) {
+        let (Some(package), Some(scratch)) = (self.package.clone(), &self.scratch) else {
+            return;
+        };
+        let into = scratch.path().join("work");
+        let hint = self
+            .announcement
+            .as_ref()
+            .and_then(|announced| announced.output_dir.clone());
+        let (settings, cancelled) = (self.settings.as_ref().clone(), self.cancelled.clone());
+        let back = ctx.address();
+        self.working = true;
+        self.plane.spawn_blocking(move || {
+            let prepared = work::prepare(&package, &into, hint.as_deref(), &settings, &cancelled);
+            back.do_send(Worked::Prepared(prepared));
+        });
+    }
+
+    fn run(&mut self, ctx: &mut Context<JobActor>) {
+        let (Some(prepared), Some(channel)) = (self.prepared.clone(), self.channel.clone()) else {
+            return;
+        };
+        let (keeper, halt, back) = (
+            self.settings.keeper.clone(),
+            self.halt.subscribe(),
+            ctx.address(),
+        );
+        self.began = Instant::now();
+        self.working = true;
+        self.plane.spawn(async move {
+            let steps = back.clone();
+            let end = work::run(&prepared, &keeper, &channel, halt, |news| {
+                steps.do_send(Worked::Step(news))
+            })
+            .await;
+            back.do_send(Worked::Ran(end));
+        });
+    }
+
+    fn pack(&mut self, ctx: &mut Context<JobActor>) {
+        let (Some(prepared), Some(scratch), Some(announced)) =
+            (self.prepared.clone(), &self.scratch, &self.announcement)
+        else {
+            return;
+        };
+        let into = scratch.path().join(work::results_name(&announced.name));
+        let (cancelled, back) = (self.cancelled.clone(), ctx.address());
+        self.working = true;
+        self.plane.spawn_blocking(move || {
+            back.do_send(Worked::Packed(work::pack(&prepared, &into, &cancelled)))
+        });
+    }
+
+    fn return_results(&mut self, ctx: &mut Context<JobActor>) {
+        let (Some(results), Some(channel)) = (self.results.clone(), self.channel.clone()) else {
+            return;
+        };
+        let hint = self
+            .announcement
+            .as_ref()
+            .and_then(|announced| announced.output_dir.clone());
+        let milestones = self.begin_transfer(Direction::Out, ctx);
+        let name = results.name();
+        self.plane.spawn(crate::files::send_file(
+            channel,
+            results.path,
+            name,
+            hint.unwrap_or_else(|| "models".to_owned()),
+            milestones,
+            |_| {},
+        ));
+    }
+
+    /// The first reason is the one that counts.
+    fn fail(&mut self, message: String) {
+        self.failure
+            .get_or_insert(Failure::new("TRANSFER_FAILED", message));
+    }
+
+    fn begin_transfer(&mut self, direction: Direction, ctx: &mut Context<JobActor>) -> Milestones {
+        let (addr, milestones) = transfer(
+            ctx.address().recipient(),
+            direction,
+            &format!("{} file", self.id),
+            self.supervisor.clone(),
+        );
+        self.transfer = Some(addr);
+        self.working = true;
+        milestones
+    }
+
+    fn stop_work(&mut self, ctx: &mut Context<JobActor>) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.halt.send_replace(Halt::Stop);
+        if let Some(transfer) = &self.transfer {
+            transfer.do_send(Feed(transfer::Input::Abort));
+        }
+        if !self.working {
+            ctx.notify(Feed(Input::WorkGone));
+        }
+    }
+
+    fn remove_scratch(&mut self, ctx: &mut Context<JobActor>) {
+        let (scratch, back) = (self.scratch.take(), ctx.address());
+        self.plane.spawn_blocking(move || {
+            let removed = scratch
+                .map_or(Ok(()), Scratch::remove)
+                .map_err(|error| error.to_string());
+            back.do_send(Worked::ScratchGone(removed));
+        });
+    }
+
+    fn status(&self, status: &str, progress: f64, message: String) {
+        self.tell(JobEvent::Tell(PeerMessage::JobStatus(JobStatus {
+            job_id: self.id.to_string(),
+            status: status.to_owned(),
+            progress,
+            message: Some(message),
+            details: None,
+        })));
+    }
+
+    /// The terminal message, as it is on the channel and as a peer message.
+    fn terminal(&self, outcome: Outcome) -> (ChannelText, PeerMessage) {
+        let job_id = self.id.to_string();
+        match outcome {
+            Outcome::Completed => {
+                let results = self.results.as_ref();
+                let mut result = json!({
+                    "training_duration_minutes": self.began.elapsed().as_secs_f64() / 60.0,
+                    "total_jobs": self.steps_done,
+                });
+                if let Some(results) = results {
+                    result["results_file"] = json!(results.name());
+                    result["results_size_bytes"] = json!(results.size);
+                }
+                let detail = results.map(Results::name).unwrap_or_default();
+                let complete = JobComplete::new(job_id.clone(), result, results.is_some());
+                (
+                    ChannelText::JobComplete { job_id, detail },
+                    PeerMessage::JobComplete(complete),
+                )
+            }
+            Outcome::Failed(why) => {
+                let failure = self
+                    .failure
+                    .clone()
+                    .unwrap_or_else(|| work::failure_of(why));
+                let error = JobError {
+                    code: failure.code.to_owned(),
+                    message: failure.message.clone(),
+                    recoverable: failure.recoverable,
+                };
+                let text = ChannelText::JobFailed {
+                    job_id: job_id.clone(),
+                    message: failure.message,
+                };
+                (text, PeerMessage::failed(job_id, error))
+            }
+            Outcome::Cancelled => (
+                ChannelText::JobCancelled {
+                    job_id: job_id.clone(),
+                },
+                PeerMessage::cancelled(job_id),
+            ),
+        }
+    }
+
+    /// Sends the terminal message both ways, and reports the end when it has left.
+    fn send_terminal(&mut self, outcome: Outcome) {
+        let (text, message) = self.terminal(outcome);
+        tracing::info!(job = %self.id, holder = %self.holder, ?outcome, message = %text.to_text(), "the job is over");
+        self.tell(JobEvent::Tell(message));
+        self.outcome = Some(outcome);
+        let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());
+        self.plane.spawn(async move {
+            if let Some(channel) = channel.filter(Channel::is_open) {
+                let sent = async {
+                    channel.send_text(&text.to_text()).await?;
+                    channel.drained().await
+                };
+                match tokio::time::timeout(FAREWELL, sent).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%job, %error, "the terminal message did not leave on the channel"),
+                    Err(_) => tracing::debug!(%job, "the terminal message did not leave on the channel in time"),
+                }
+            }
+            owner.do_send(JobNews { job, what: JobEvent::Ended(outcome) });
+        });
+    }
+}
+
+impl Perform for JobPerformer {
+    type Chart = Job;
+
+    fn perform(&mut self, act: Act, ctx: &mut Context<ChartActor<Self>>) {
+        match act {
+            Act::ReportBegun => self.tell(JobEvent::Begun),
+            Act::Prepare => self.prepare(ctx),
+            Act::Run => self.run(ctx),
+            Act::SendStarting => {
+                self.status(
+                    "starting",
+                    0.0,
+                    format!("Initializing training: {}", self.step),
+                );
+            }
+            Act::SendStepDone => {
+                self.steps_done += 1;
+                self.status("running", 1.0, format!("Training completed: {}", self.step));
+            }
+            Act::Pack => self.pack(ctx),
+            Act::ReturnResults => self.return_results(ctx),
+            Act::StopWork => self.stop_work(ctx),
+            Act::KillWork => {
+                self.halt.send_replace(Halt::Kill);
+            }
+            Act::RemoveScratch => self.remove_scratch(ctx),
+            Act::SendTerminal(outcome) => self.send_terminal(outcome),
+            // The end is reported by the task that sends the terminal message, once it has left.
+            Act::ReportEnded => {}
+        }
+    }
+}
+
+impl Handler<Admit> for JobActor {
+    type Result = ();
+
+    fn handle(&mut self, admit: Admit, ctx: &mut Self::Context) {
+        if self.chart().state() != "assigned" {
+            let _ = admit
+                .reply
+                .send(Err("this job has its package already".to_owned()));
+            return;
+        }
+        let performer = self.performer();
+        performer.announcement = Some(admit.announcement);
+        performer.channel = Some(admit.channel);
+        let milestones = performer.begin_transfer(Direction::In, ctx);
+        let dir = performer
+            .scratch
+            .as_ref()
+            .map(|scratch| scratch.path().to_owned())
+            .unwrap_or_default();
+        let limit = performer.settings.max_package;
+        // A reader that is gone has lost its channel, which is reported on its own.
+        let _ = admit.reply.send(Ok(Admission {
+            dir,
+            limit,
+            milestones,
+        }));
+        self.feed(&Input::PackageAnnounced, ctx);
+    }
+}
+
+impl Handler<TransferEnded> for JobActor {
+    type Result = ();
+
+    fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
+        let stopping = self.chart().state() == "stopping";
+        let performer = self.performer();
+        performer.working = false;
+        performer.transfer = None;
+        let event = match (ended.result, ended.direction) {
+            _ if stopping => Input::WorkGone,
+            (Ok(_), Direction::Out) => Input::ResultsSent,
+            (Err(reason), Direction::Out) => {
+                performer.fail(format!("the results could not be sent: {reason}"));
+                Input::SendFailed
+            }
+            (Ok(path), Direction::In) => {
+                performer.package = Some(path);
+                Input::PackageReceived
+            }
+            (Err(reason), Direction::In) => {
+                performer.fail(format!("the package did not arrive: {reason}"));
+                Input::PackageBroken
+            }
+        };
+        self.feed(&event, ctx);
+    }
+}
+
+impl Handler<Worked> for JobActor {
+    type Result = ();
+
+    fn handle(&mut self, worked: Worked, ctx: &mut Self::Context) {
+        let stopping = self.chart().state() == "stopping";
+        let performer = self.performer();
+        let event = match worked {
+            Worked::Step(StepNews::Started(name)) => {
+                performer.step = name;
+                return self.feed(&Input::StepStarted, ctx);
+            }
+            Worked::Step(StepNews::Ended { ok }) => {
+                return self.feed(&Input::StepEnded { ok }, ctx);
+            }
+            Worked::ScratchGone(removed) => {
+                if let Err(error) = removed {
+                    tracing::error!(job = %performer.id, %error, "the job's directory could not be removed whole");
+                }
+                return self.feed(&Input::ScratchGone, ctx);
+            }
+            // How work ended that was stopped says nothing about the job.
+            Worked::Prepared(_) | Worked::Ran(_) | Worked::Packed(_) if stopping => Input::WorkGone,
+            Worked::Prepared(Ok(prepared)) => {
+                performer.prepared = Some(prepared);
+                Input::Prepared
+            }
+            Worked::Prepared(Err(failure)) => {
+                performer.failure = Some(failure);
+                Input::PrepareFailed
+            }
+            Worked::Ran(end) => {
+                performer.failure = end.failure;
+                Input::RunEnded {
+                    ok: performer.failure.is_none(),
+                }
+            }
+            Worked::Packed(Ok(Some(results))) => {
+                performer.results = Some(results);
+                Input::Packed
+            }
+            Worked::Packed(Ok(None)) => Input::NothingToReturn,
+            Worked::Packed(Err(failure)) => {
+                performer.failure.get_or_insert(failure);
+                Input::PackFailed
+            }
+        };
+        performer.working = false;
+        self.feed(&event, ctx);
+    }
+}
+
+impl Handler<Hurry> for JobActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Hurry, _: &mut Self::Context) {
+        self.performer().halt.send_replace(Halt::Kill);
+    }
+}

@@ -1,0 +1,193 @@
+//! The WebSocket of a session: one task that reads, writes, answers pings, and notices silence.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_ws::Item;
+use awc::ws::{Frame, Message as WsMessage};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at, timeout};
+
+use super::HubUrl;
+use crate::wire::MAX_FRAME_BYTES;
+
+/// How often this side pings.
+const PING: Duration = Duration::from_secs(20);
+/// A hub that says nothing for so long, not even a pong, is lost.
+const SILENCE: Duration = Duration::from_secs(45);
+/// How long the closing handshake may take.
+const HANG_UP: Duration = Duration::from_secs(1);
+
+/// What the session has for the socket.
+pub enum Outgoing {
+    /// A frame.
+    Text(String),
+    /// Close it in order.
+    HangUp,
+}
+
+/// What the socket has for the session.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SocketNews {
+    /// Which socket.
+    pub socket: u64,
+    /// What happened.
+    pub what: SocketEvent,
+}
+
+/// One thing that happened to a socket.
+pub enum SocketEvent {
+    /// It is open.
+    Open,
+    /// A text frame, complete.
+    Text(String),
+    /// It is gone, and why.
+    Lost(String),
+}
+
+/// Runs one socket from connect to close. It ends when told to hang up, when the session lets go of it, or when it is lost.
+pub async fn run(
+    hub: HubUrl,
+    socket: u64,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    session: Recipient<SocketNews>,
+) {
+    let tell = |what| session.do_send(SocketNews { socket, what });
+    let connected = awc::Client::builder()
+        .disable_timeout()
+        .finish()
+        .ws(hub.socket())
+        .max_frame_size(MAX_FRAME_BYTES + 1024)
+        .connect()
+        .await;
+    let mut framed = match connected {
+        Ok((_, framed)) => framed,
+        Err(error) => return tell(SocketEvent::Lost(error.to_string())),
+    };
+    tell(SocketEvent::Open);
+    let mut assembly = Assembly::default();
+    let mut pings = interval_at(Instant::now() + PING, PING);
+    let mut heard = Instant::now();
+    let why = loop {
+        tokio::select! {
+            frame = framed.next() => match frame {
+                Some(Ok(frame)) => {
+                    heard = Instant::now();
+                    match frame {
+                        Frame::Ping(payload) => {
+                            if let Err(error) = framed.send(WsMessage::Pong(payload)).await {
+                                break error.to_string();
+                            }
+                        }
+                        Frame::Pong(_) => {}
+                        Frame::Close(reason) => {
+                            let why = reason.map_or_else(|| "it closed the connection".to_owned(), |reason| {
+                                format!("it closed the connection ({} {})", u16::from(reason.code), reason.description.unwrap_or_default())
+                            });
+                            // The closing handshake wants an answer; whether it still arrives does not matter.
+                            let _ = framed.close().await;
+                            break why;
+                        }
+                        Frame::Text(part) | Frame::Binary(part) => tell(SocketEvent::Text(text(&part))),
+                        Frame::Continuation(item) => match assembly.add(item) {
+                            Ok(Some(whole)) => tell(SocketEvent::Text(text(&whole))),
+                            Ok(None) => {}
+                            Err(why) => break why.to_owned(),
+                        },
+                    }
+                }
+                Some(Err(error)) => break error.to_string(),
+                None => break "the connection ended".to_owned(),
+            },
+            message = outgoing.recv() => match message {
+                Some(Outgoing::Text(text)) => {
+                    if let Err(error) = framed.send(WsMessage::Text(text.into())).await {
+                        break error.to_string();
+                    }
+                }
+                Some(Outgoing::HangUp) | None => {
+                    let _ = timeout(HANG_UP, close(&mut framed)).await;
+                    return;
+                }
+            },
+            _ = pings.tick() => {
+                if heard.elapsed() > SILENCE {
+                    break format!("nothing was heard for {} s", SILENCE.as_secs());
+                }
+                if let Err(error) = framed.send(WsMessage::Ping(Bytes::new())).await {
+                    break error.to_string();
+                }
+            }
+        }
+    };
+    tell(SocketEvent::Lost(why));
+}
+
+/// Hangs up, and waits until the socket is gone or the time is up.
+pub async fn hang_up(outbox: mpsc::Sender<Outgoing>) {
+    if outbox.send(Outgoing::HangUp).await.is_ok() {
+        // The receiver goes with the task that runs the socket.
+        let _ = timeout(HANG_UP * 2, outbox.closed()).await;
+    }
+}
+
+async fn close<S, E>(framed: &mut S)
+where
+    S: Sink<WsMessage> + Stream<Item = Result<Frame, E>> + Unpin,
+{
+    if framed.send(WsMessage::Close(None)).await.is_ok() {
+        while let Some(Ok(frame)) = framed.next().await {
+            if matches!(frame, Frame::Close(_)) {
+                return;
+            }
+        }
+    }
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Puts a message together that came in several frames.
+#[derive(Default)]
+struct Assembly(BytesMut);
+
+impl Assembly {
+    /// The whole message, once its last part has come.
+    fn add(&mut self, item: Item) -> Result<Option<Bytes>, &'static str> {
+        let (part, last) = match item {
+            Item::FirstText(part) | Item::FirstBinary(part) => {
+                self.0.clear();
+                (part, false)
+            }
+            Item::Continue(part) => (part, false),
+            Item::Last(part) => (part, true),
+        };
+        if self.0.len() + part.len() > MAX_FRAME_BYTES {
+            return Err("the hub sent a message that is too large");
+        }
+        self.0.extend_from_slice(&part);
+        Ok(last.then(|| self.0.split().freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_in_parts_is_put_together_and_bounded() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.add(Item::FirstText("a".into())), Ok(None));
+        assert_eq!(assembly.add(Item::Continue("b".into())), Ok(None));
+        assert_eq!(assembly.add(Item::Last("c".into())), Ok(Some("abc".into())));
+        assert_eq!(
+            assembly.add(Item::FirstText(vec![b'x'; MAX_FRAME_BYTES].into())),
+            Ok(None)
+        );
+        assert!(assembly.add(Item::Last("y".into())).is_err());
+    }
+}

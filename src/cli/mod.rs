@@ -1,0 +1,152 @@
+//! `loaner`: parse, configure the log, run one command, and end with its exit code.
+
+mod args;
+mod charts;
+mod config;
+mod exit;
+mod hub;
+mod run;
+mod ui;
+mod worker;
+mod workers;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use self::args::{Args, Command};
+use self::exit::{Exit, Failure};
+use loaner::worker::jobs::keeper;
+
+/// Runs the command that the process was given.
+pub fn main() -> ExitCode {
+    let argv: Vec<_> = std::env::args_os().collect();
+    if argv
+        .get(1)
+        .is_some_and(|command| command == keeper::SUBCOMMAND)
+    {
+        std::process::exit(keeper::main(argv.into_iter().skip(2)));
+    }
+    let args = match config::parse(&argv) {
+        Ok(args) => args,
+        Err(config::Problem::Usage(error)) => error.exit(),
+        Err(config::Problem::File(error)) => return report(&Failure::usage(error), false),
+    };
+    log(&args);
+    let json = args.json;
+    match dispatch(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure, json),
+    }
+}
+
+fn dispatch(args: Args) -> Result<(), Failure> {
+    let json = args.json;
+    match args.command {
+        Command::Hub(options) => serve(hub::run(options, json)),
+        Command::Worker(options) => serve(worker::run(options, json)),
+        Command::Run(options) => serve(run::run(options, json)),
+        Command::Workers(options) => serve(workers::run(options, json)),
+        Command::Charts(options) => charts::run(&options),
+    }
+}
+
+/// Actors live on one thread; connections, files and processes have a runtime of their own.
+fn serve(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    actix::System::new().block_on(command)
+}
+
+fn log(args: &Args) {
+    let default = match args.verbose {
+        0 if args.command.is_server() => "warn,loaner=info,loaner::chart=warn",
+        0 => "error",
+        1 => "warn,loaner=info",
+        _ => "info,loaner=debug",
+    };
+    let filter = std::env::var("LOANER_LOG")
+        .ok()
+        .and_then(|text| EnvFilter::try_new(text).ok());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(default)))
+        .with_writer(std::io::stderr);
+    if args.json {
+        subscriber.json().init();
+    } else {
+        subscriber
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init();
+    }
+}
+
+fn report(failure: &Failure, json: bool) -> ExitCode {
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({ "event": "error", "code": failure.exit.code(), "message": failure.message() })
+        );
+    } else {
+        eprintln!("loaner: {}", failure.message());
+    }
+    ExitCode::from(failure.exit.code())
+}
+
+/// Resolves at each SIGINT, SIGTERM or SIGHUP.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(|error| Failure::new(Exit::Other, error));
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// Prints one event: a line of JSON, or of text.
+fn print(json: bool, event: &serde_json::Value, text: impl FnOnce() -> String) {
+    use std::io::Write as _;
+    let line = if json { event.to_string() } else { text() };
+    // A reader that is gone is no reason to stop what is being done for it.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_explains_itself() {
+        let command = super::Args::command();
+        for sub in command.get_subcommands() {
+            for argument in sub.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    sub.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `loaner run`.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use loaner::charts::submission::Why;
+use loaner::client::{Choice, ClientConfig, ClientError, Package, Report, RunningClient};
+use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
+use loaner::wire::RoomCredentials;
+use loaner::worker::jobs::archive::list;
+use serde_json::json;
+
+use super::args::RunArgs;
+use super::exit::{Exit, Failure};
+use super::ui::Terminal;
+use super::{Signals, print};
+
+/// Sends a package and brings its results back.
+pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let plane = DataPlane::start().map_err(|error| Failure::new(Exit::Other, error))?;
+    if let Some(warning) = check_socket_buffers() {
+        tracing::warn!("{warning}");
+    }
+    std::fs::create_dir_all(&args.output).map_err(|error| {
+        Failure::say(
+            Exit::File,
+            format!("{} cannot be made: {error}", args.output.display()),
+        )
+    })?;
+    let package = open(&args, &plane, &mut signals).await?;
+    let (room, choice) = target(&args)?;
+    let ui = Arc::new(Terminal::new(json));
+    let config = ClientConfig {
+        hub: args.hub,
+        room,
+        choice,
+        package,
+        output_dir: args.output,
+        min_gpu_memory_mb: args.min_gpu_memory,
+        rtc: RtcConfig::default(),
+        plane,
+        ui: ui.clone(),
+    };
+    let mut client = RunningClient::start(config);
+    let result = loop {
+        tokio::select! {
+            result = client.ended() => break result,
+            () = signals.next() => client.interrupt(),
+        }
+    };
+    ui.finish();
+    match result {
+        Ok(report) => {
+            show(&report, json);
+            Ok(())
+        }
+        Err(error) => {
+            if let ClientError::Failed {
+                results: Some(path),
+                ..
+            } = &error
+                && !json
+            {
+                eprintln!("What the job left behind is in {}", path.display());
+            }
+            Err(failure(error))
+        }
+    }
+}
+
+/// Packing a large directory takes a while, and Ctrl+C ends it.
+async fn open(
+    args: &RunArgs,
+    plane: &DataPlane,
+    signals: &mut Signals,
+) -> Result<Package, Failure> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let (path, flag) = (args.package.clone(), cancelled.clone());
+    let mut opening = plane.spawn_blocking(move || Package::open(&path, &flag));
+    let opened = tokio::select! {
+        opened = &mut opening => opened,
+        () = signals.next() => {
+            cancelled.store(true, Ordering::Relaxed);
+            let _ = opening.await;
+            return Err(Failure::say(Exit::Interrupted, "stopped by the user"));
+        }
+    };
+    opened
+        .map_err(|error| Failure::new(Exit::Defect, error))?
+        .map_err(|error| Failure::new(Exit::File, error))
+}
+
+fn target(args: &RunArgs) -> Result<(RoomCredentials, Choice), Failure> {
+    if let Some(session) = &args.session {
+        let room = RoomCredentials {
+            room_id: session.room_id.clone(),
+            token: session.token.clone(),
+        };
+        return Ok((room, Choice::Worker(session.peer_id.clone())));
+    }
+    let (Some(room_id), Some(token)) = (args.room.clone(), args.token.clone()) else {
+        return Err(Failure::say(
+            Exit::Usage,
+            "give either --session STRING, or --room ID and --token T",
+        ));
+    };
+    let choice = match &args.worker {
+        Some(worker) => Choice::Worker(worker.clone()),
+        None if args.auto_select => Choice::Auto,
+        None => Choice::Ask,
+    };
+    Ok((RoomCredentials { room_id, token }, choice))
+}
+
+fn show(report: &Report, json: bool) {
+    let Some(results) = &report.results else {
+        let event =
+            json!({ "event": "done", "job": report.job, "worker": report.worker, "results": null });
+        return print(json, &event, || {
+            "Done. The job returned no files.".to_owned()
+        });
+    };
+    // It has just been verified by size; a list that cannot be read is no reason to call the job failed.
+    let entries = list(results).unwrap_or_default();
+    let size = results.metadata().map_or(0, |metadata| metadata.len());
+    let event = json!({
+        "event": "done",
+        "job": report.job,
+        "worker": report.worker,
+        "results": results,
+        "bytes": size,
+        "entries": entries.iter().map(|(name, bytes)| json!({ "name": name, "bytes": bytes })).collect::<Vec<_>>(),
+    });
+    print(json, &event, || {
+        let mut text = format!(
+            "Done. The results are in {} ({}):",
+            results.display(),
+            indicatif::HumanBytes(size)
+        );
+        const SHOWN: usize = 20;
+        for (name, bytes) in entries.iter().take(SHOWN) {
+            text.push_str(&format!("\n  {name}  {}", indicatif::HumanBytes(*bytes)));
+        }
+        if entries.len() > SHOWN {
+            text.push_str(&format!("\n  and {} more", entries.len() - SHOWN));
+        }
+        text
+    });
+}
+
+/// The exit code of a client's failure.
+pub fn failure(error: ClientError) -> Failure {
+    let exit = match &error {
+        ClientError::Hub(_) => Exit::Hub,
+        ClientError::Died(_) => Exit::Defect,
+        ClientError::Failed { why, .. } => match why {
+            Why::NoWorker | Why::Rejected => Exit::NoWorker,
+            Why::NoAnswer | Why::NotConnected | Why::NotSent | Why::LinkLost => Exit::Connection,
+            Why::JobFailed => Exit::Job,
+            Why::NotReceived => Exit::File,
+            Why::Interrupted => Exit::Interrupted,
+        },
+    };
+    Failure::new(exit, error)
+}
+
+/// Whether a person can be asked.
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}

@@ -1,0 +1,243 @@
+//! What a person sees of a submission: bars on a terminal, plain lines in a pipe, JSON on request.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use loaner::client::{Progress, Ui};
+use loaner::wire::PeerInfo;
+use serde_json::json;
+
+use super::run::can_ask;
+use super::workers::line;
+
+/// Shows a submission on the terminal. Progress goes to standard error, the job's output and the result to standard output.
+pub struct Terminal {
+    json: bool,
+    fancy: bool,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Terminal {
+    /// A display in JSON or for people.
+    pub fn new(json: bool) -> Self {
+        Terminal {
+            json,
+            fancy: !json && std::io::stderr().is_terminal(),
+            bar: Mutex::new(None),
+        }
+    }
+
+    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        // A bar that was being drawn when something panicked is still a bar.
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the last bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = self.bar().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match self.bar().as_ref() {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn transfer(&self, what: &str, bytes: u64) {
+        self.finish();
+        if !self.fancy {
+            return self.say(&format!("{what} ({})", indicatif::HumanBytes(bytes)));
+        }
+        let bar =
+            ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr_with_hz(10));
+        let template = "{msg:<12} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.set_message(what.to_owned());
+        *self.bar() = Some(bar);
+    }
+
+    fn spin(&self, what: String) {
+        self.finish();
+        if !self.fancy {
+            return self.say(&what);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.set_message(what);
+        bar.enable_steady_tick(std::time::Duration::from_millis(120));
+        *self.bar() = Some(bar);
+    }
+
+    fn at(&self, bytes: u64) {
+        if let Some(bar) = self.bar().as_ref() {
+            bar.set_position(bytes);
+        }
+    }
+
+    fn show(&self, progress: &Progress) {
+        match progress {
+            Progress::Registered => self.spin("Registered with the hub".to_owned()),
+            Progress::Chosen { worker } => self.spin(format!("Connecting to worker {worker}")),
+            Progress::Reserved { job } => {
+                self.spin(format!("The worker is reserved for job {job}"))
+            }
+            Progress::Connected => self.spin("Connected".to_owned()),
+            Progress::Uploading { bytes } => self.transfer("Sending", *bytes),
+            Progress::Uploaded { bytes } | Progress::Downloaded { bytes } => self.at(*bytes),
+            Progress::Sent => self.spin("The package is sent; the worker prepares it".to_owned()),
+            Progress::Started { name } => self.spin(format!("Running {name}")),
+            Progress::Ended { name, code: 0 } => self.spin(format!("{name} is done")),
+            Progress::Ended { name, code } => {
+                self.finish();
+                self.say(&format!("{name} failed with exit code {code}"));
+            }
+            Progress::Downloading { name, bytes } => {
+                self.transfer(&format!("Receiving {name}"), *bytes)
+            }
+            Progress::Received { .. } => self.finish(),
+            Progress::Suspect => self.say(
+                "The path to the worker is gone for now; waiting up to 90 s for it to come back",
+            ),
+            Progress::Recovered => self.say("The path to the worker is back"),
+            Progress::HubLost => self.say("The hub is out of reach; the job is not affected"),
+            Progress::Cancelling => {
+                self.finish();
+                self.say("Stopping the job at the worker; Ctrl+C again leaves at once");
+            }
+        }
+    }
+}
+
+impl Ui for Terminal {
+    fn progress(&self, progress: Progress) {
+        if !self.json {
+            return self.show(&progress);
+        }
+        let event = match progress {
+            // Every chunk is too much for a reader of lines.
+            Progress::Uploaded { .. } | Progress::Downloaded { .. } => return,
+            Progress::Registered => json!({ "event": "registered" }),
+            Progress::Chosen { worker } => json!({ "event": "chosen", "worker": worker }),
+            Progress::Reserved { job } => json!({ "event": "reserved", "job": job }),
+            Progress::Connected => json!({ "event": "connected" }),
+            Progress::Uploading { bytes } => json!({ "event": "uploading", "bytes": bytes }),
+            Progress::Sent => json!({ "event": "sent" }),
+            Progress::Started { name } => json!({ "event": "started", "name": name }),
+            Progress::Ended { name, code } => {
+                json!({ "event": "ended", "name": name, "code": code })
+            }
+            Progress::Downloading { name, bytes } => {
+                json!({ "event": "downloading", "name": name, "bytes": bytes })
+            }
+            Progress::Received { path } => json!({ "event": "received", "path": path }),
+            Progress::Suspect => json!({ "event": "path_suspect" }),
+            Progress::Recovered => json!({ "event": "path_recovered" }),
+            Progress::HubLost => json!({ "event": "hub_lost" }),
+            Progress::Cancelling => json!({ "event": "cancelling" }),
+        };
+        super::print(true, &event, String::new);
+    }
+
+    fn output(&self, text: &str) {
+        if self.json {
+            return super::print(
+                true,
+                &json!({ "event": "output", "text": text }),
+                String::new,
+            );
+        }
+        let write = || {
+            let mut out = std::io::stdout().lock();
+            // A reader that is gone is no reason to stop the job.
+            let _ = match text.strip_prefix('\r') {
+                // On a terminal the line is overwritten; in a pipe that would glue everything together.
+                Some(line) if !self.fancy => writeln!(out, "{}", printable(line)),
+                Some(line) => write!(out, "\r{}", printable(line)),
+                None => write!(out, "{}", printable(text)),
+            };
+            let _ = out.flush();
+        };
+        match self.bar().as_ref() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn choose(&self, workers: &[PeerInfo]) -> Option<usize> {
+        if self.json || !can_ask() {
+            self.say(
+                "Several workers are free: choose one with --worker ID, or let --auto-select do it",
+            );
+            return None;
+        }
+        self.finish();
+        eprintln!("Several workers are free:");
+        for (number, worker) in (1..).zip(workers) {
+            eprintln!("  {number}  {}", line(worker));
+        }
+        loop {
+            eprint!("Which one (1 to {}, or nothing to leave)? ", workers.len());
+            let _ = std::io::stderr().flush();
+            let mut answer = String::new();
+            if std::io::stdin().read_line(&mut answer).ok()? == 0 || answer.trim().is_empty() {
+                return None;
+            }
+            match answer.trim().parse::<usize>() {
+                Ok(number) if (1..=workers.len()).contains(&number) => return Some(number - 1),
+                _ => eprintln!("That is none of them."),
+            }
+        }
+    }
+}
+
+/// The worker's output may hold escape sequences that would do things to the terminal; only colours and text pass.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\u{1b}' if rest.peek() == Some(&'[') => {
+                let sequence: String =
+                    std::iter::from_fn(|| rest.next_if(|c| !c.is_ascii_alphabetic()))
+                        .take(32)
+                        .collect();
+                if rest.next_if_eq(&'m').is_some() {
+                    out.push('\u{1b}');
+                    out.push_str(&sequence);
+                    out.push('m');
+                } else {
+                    rest.next();
+                }
+            }
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn colours_pass_and_everything_else_that_moves_a_terminal_does_not() {
+        assert_eq!(
+            printable("a\u{1b}[31mred\u{1b}[0m\n"),
+            "a\u{1b}[31mred\u{1b}[0m\n"
+        );
+        assert_eq!(printable("\u{1b}[2Jgone"), "gone");
+        assert_eq!(printable("\u{1b}]0;title\u{7}x"), "]0;titlex");
+        assert_eq!(printable("tab\there\u{8}\u{0}"), "tab\there");
+    }
+}

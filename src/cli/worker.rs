@@ -1,0 +1,112 @@
+//! `loaner worker`.
+
+use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
+use loaner::wire::RoomCredentials;
+use loaner::worker::jobs::archive::UnpackLimits;
+use loaner::worker::jobs::keeper::own_exe;
+use loaner::worker::jobs::scratch::default_base;
+use loaner::worker::{Capabilities, JobSettings, Notice, RunningWorker, WorkerConfig, WorkerError};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::args::WorkerArgs;
+use super::exit::{Exit, Failure};
+use super::{Signals, print};
+
+/// Runs a worker until it is told to stop.
+pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    if let Some(warning) = check_socket_buffers() {
+        tracing::warn!("{warning}");
+    }
+    let plane = DataPlane::start().map_err(|error| Failure::new(Exit::Other, error))?;
+    let mut capabilities = plane
+        .spawn_blocking(Capabilities::detect)
+        .await
+        .map_err(|error| Failure::new(Exit::Defect, error))?;
+    if let Some(memory) = args.gpu_memory_mb {
+        capabilities.gpu_memory_mb = memory;
+    }
+    let config = WorkerConfig {
+        hub: args.hub.clone(),
+        room: args
+            .room
+            .zip(args.token)
+            .map(|(room_id, token)| RoomCredentials { room_id, token }),
+        capabilities,
+        work_dir: args.work_dir.unwrap_or_else(default_base),
+        jobs: JobSettings {
+            allow_commands: args.allow_commands,
+            keeper: own_exe().map_err(|error| Failure::new(Exit::Other, error))?,
+            limits: UnpackLimits::default(),
+            max_package: args.max_package_mb.saturating_mul(1_000_000),
+        },
+        rtc: RtcConfig::default(),
+        plane,
+    };
+    let (notices, mut heard) = mpsc::unbounded_channel();
+    let mut worker = RunningWorker::start(config, notices).map_err(failure)?;
+    loop {
+        tokio::select! {
+            Some(notice) = heard.recv() => show(&notice, &args.hub.to_string(), json),
+            ended = worker.ended() => return ended.map_err(failure),
+            () = signals.next() => worker.stop(),
+        }
+    }
+}
+
+fn failure(error: WorkerError) -> Failure {
+    let exit = match error {
+        WorkerError::Hub(_) => Exit::Hub,
+        WorkerError::Scratch(_) => Exit::File,
+        WorkerError::Died { .. } => Exit::Defect,
+    };
+    Failure::new(exit, error)
+}
+
+fn show(notice: &Notice, hub: &str, json: bool) {
+    match notice {
+        Notice::Registered { session } => {
+            let event = json!({
+                "event": "registered",
+                "session": session.to_string(),
+                "room": session.room_id,
+                "token": session.token,
+                "worker": session.peer_id,
+            });
+            print(json, &event, || {
+                let (room, token, worker) = (&session.room_id, &session.token, &session.peer_id);
+                format!(
+                    "The worker is registered, and waits for jobs. It can be found in two ways.\n\n\
+                     By its session string, which leads to this worker only:\n  \
+                     loaner run PACKAGE --hub {hub} --session {session}\n\n\
+                     By its room, where there may be others (this one is {worker}):\n  \
+                     loaner run PACKAGE --hub {hub} --room {room} --token {token}\n\n\
+                     Whoever has one of them can use this machine. Ctrl+C ends the worker."
+                )
+            });
+        }
+        Notice::HubLost => {
+            print(json, &json!({ "event": "hub_lost" }), || {
+                "The hub is out of reach; trying again.".to_owned()
+            });
+        }
+        Notice::Status { status, job } => {
+            print(
+                json,
+                &json!({ "event": "status", "status": status.as_str(), "job": job }),
+                || match job {
+                    Some(job) => format!("The worker is {} (job {job}).", status.as_str()),
+                    None => format!("The worker is {}.", status.as_str()),
+                },
+            );
+        }
+        Notice::JobEnded { job, outcome } => {
+            print(
+                json,
+                &json!({ "event": "job_ended", "job": job, "outcome": outcome }),
+                || format!("Job {job} {outcome}."),
+            );
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! One data channel: ordered, reliable, with back-pressure both ways.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use webrtc::data_channel::{
+    DataChannel, DataChannelEvent, RTCDataChannelMessage, RTCDataChannelState,
+};
+
+use super::RtcError;
+use super::shared::{Known, Shared};
+
+/// The size of the pieces that files are sent in, bytes. Every known peer takes messages of this size.
+pub const CHUNK_BYTES: usize = 65536;
+
+/// The largest message that is sent or taken, bytes. A larger one from the peer is refused by the stack.
+pub const MAX_MESSAGE_BYTES: usize = 262_144;
+
+/// How many bytes of messages are taken from the stack before the consumer asks for them. The stack itself counts
+/// messages, not bytes, and forgets those past the first 256 when the peer closes; so small ones are fetched early.
+const AHEAD_BYTES: usize = 1 << 20;
+
+/// What a message counts for beside its bytes.
+const AHEAD_OVERHEAD: usize = 64;
+
+/// How long no message must follow another until the stack is nudged, to see whether it holds more.
+const QUIET: Duration = Duration::from_millis(1);
+
+/// How often a channel whose consumer does not read is asked whether it still lives.
+const STALLED_CHECK: Duration = Duration::from_millis(100);
+
+/// How often the send buffer is looked at by those who wait for it to be empty.
+const DRAIN_CHECK: Duration = Duration::from_millis(5);
+
+/// How long a peer has to read what it has acknowledged, before the close follows.
+const CLOSE_LINGER: Duration = Duration::from_millis(50);
+
+/// How long [`Channel::close`] lets the peer acknowledge what was sent.
+const CLOSE_DRAIN: Duration = Duration::from_secs(5);
+
+/// A message from the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Bytes),
+}
+
+/// Where a channel is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Opening,
+    Open,
+    Closed {
+        /// Whether it had ever opened.
+        opened: bool,
+    },
+}
+
+/// A data channel: ordered and reliable. Clones are the same channel; it is closed when the last one is dropped.
+///
+/// It does not keep its [`Connection`](super::Connection) alive: when that closes, so does the channel.
+#[derive(Clone)]
+pub struct Channel {
+    inner: Arc<Inner>,
+}
+
+/// A message that waits for its consumer, with its share of [`AHEAD_BYTES`].
+type Held = (Incoming, OwnedSemaphorePermit);
+
+struct Inner {
+    label: String,
+    stack: Arc<dyn DataChannel>,
+    phase: Arc<watch::Sender<Phase>>,
+    incoming: Mutex<mpsc::UnboundedReceiver<Held>>,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("label", &self.inner.label)
+            .field("id", &self.id())
+            .field("phase", &*self.inner.phase.borrow())
+            .finish()
+    }
+}
+
+impl Channel {
+    /// Takes charge of a channel of the stack: its events are read from now on.
+    pub(super) fn new(label: String, stack: Arc<dyn DataChannel>, shared: Arc<Shared>) -> Channel {
+        let phase = Arc::new(watch::Sender::new(Phase::Opening));
+        shared.add_channel(Known {
+            stack: Arc::downgrade(&stack),
+            phase: phase.subscribe(),
+        });
+        // Bounded by the bytes ahead. What does not fit stays with the stack, which then closes the window.
+        let (incoming_in, incoming) = mpsc::unbounded_channel();
+        let pump = Pump {
+            label: label.clone(),
+            stack: stack.clone(),
+            phase: phase.clone(),
+            incoming: incoming_in,
+            ahead: Arc::new(Semaphore::new(AHEAD_BYTES)),
+            shared: shared.clone(),
+            warned: false,
+            flowing: false,
+        };
+        shared.handle().spawn(pump.run());
+        Channel {
+            inner: Arc::new(Inner {
+                label,
+                stack,
+                phase,
+                incoming: Mutex::new(incoming),
+                shared,
+            }),
+        }
+    }
+
+    /// The label that its creator gave it.
+    pub fn label(&self) -> &str {
+        &self.inner.label
+    }
+
+    /// Its number, unique within the connection on this side.
+    pub fn id(&self) -> usize {
+        self.inner.stack.id()
+    }
+
+    /// Waits until the channel is open; at once if it was open before.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`] when it closed instead of opening, [`RtcError::Setup`] when it took too long.
+    pub async fn opened(&self) -> Result<(), RtcError> {
+        let mut phase = self.inner.phase.subscribe();
+        let settled = async {
+            match phase
+                .wait_for(|phase| *phase != Phase::Opening)
+                .await
+                .as_deref()
+            {
+                Ok(Phase::Open | Phase::Closed { opened: true }) => Ok(()),
+                _ => Err(RtcError::Closed),
+            }
+        };
+        tokio::select! {
+            biased;
+            settled = settled => settled,
+            () = self.inner.shared.ended() => Err(RtcError::Closed),
+            setup = self.inner.shared.setup_expired() => Err(RtcError::Setup(setup)),
+        }
+    }
+
+    /// Sends a text message. Waits until the channel is open, and while the send buffer is full.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`], [`RtcError::TooLarge`], or as [`Channel::opened`].
+    pub async fn send_text(&self, text: &str) -> Result<(), RtcError> {
+        self.sendable(text.len()).await?;
+        self.unless_closed(self.inner.stack.send_text(text)).await
+    }
+
+    /// Sends a binary message. Waits until the channel is open, and while the send buffer is full.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`], [`RtcError::TooLarge`], or as [`Channel::opened`].
+    pub async fn send_binary(&self, data: Bytes) -> Result<(), RtcError> {
+        self.sendable(data.len()).await?;
+        self.unless_closed(self.inner.stack.send(BytesMut::from(data)))
+            .await
+    }
+
+    async fn sendable(&self, length: usize) -> Result<(), RtcError> {
+        if length > MAX_MESSAGE_BYTES {
+            return Err(RtcError::TooLarge(length));
+        }
+        if self.inner.shared.has_ended() {
+            return Err(RtcError::Closed);
+        }
+        let phase = *self.inner.phase.borrow();
+        match phase {
+            Phase::Open => Ok(()),
+            Phase::Opening => self.opened().await,
+            Phase::Closed { .. } => Err(RtcError::Closed),
+        }
+    }
+
+    /// A sender that waits is released at once, also when the channel is closed from here or the stack is gone.
+    async fn unless_closed<T>(
+        &self,
+        work: impl Future<Output = webrtc::error::Result<T>>,
+    ) -> Result<T, RtcError> {
+        tokio::select! {
+            biased;
+            result = work => Ok(result?),
+            () = self.closed() => Err(RtcError::Closed),
+        }
+    }
+
+    /// The next message; `None` once the channel is closed and everything that came before has been taken.
+    ///
+    /// For one consumer: two would each get some of the messages. Dropping the future loses nothing.
+    pub async fn recv(&self) -> Option<Incoming> {
+        let (message, _share) = self.inner.incoming.lock().await.recv().await?;
+        Some(message)
+    }
+
+    /// The bytes given to send that the peer has not yet acknowledged; 0 when closed.
+    pub async fn buffered_amount(&self) -> u64 {
+        self.inner
+            .stack
+            .outstanding_bytes()
+            .await
+            .map_or(0, |bytes| bytes as u64)
+    }
+
+    /// Waits until the peer has acknowledged everything that was sent.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`] when the channel closed first.
+    pub async fn drained(&self) -> Result<(), RtcError> {
+        loop {
+            let outstanding = self.inner.stack.outstanding_bytes().await?;
+            if !self.is_open() {
+                return Err(RtcError::Closed);
+            }
+            if outstanding == 0 {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.inner.shared.sleep(DRAIN_CHECK) => {}
+                () = self.closed() => return Err(RtcError::Closed),
+            }
+        }
+    }
+
+    /// Whether messages can be sent right now.
+    pub fn is_open(&self) -> bool {
+        *self.inner.phase.borrow() == Phase::Open && !self.inner.shared.has_ended()
+    }
+
+    /// Waits until the channel is closed, by either side or with its connection. Messages that came before may
+    /// still be waiting in [`Channel::recv`].
+    pub async fn closed(&self) {
+        let mut phase = self.inner.phase.subscribe();
+        let closed = phase.wait_for(|phase| matches!(phase, Phase::Closed { .. }));
+        tokio::select! {
+            _ = closed => {}
+            () = self.inner.shared.ended() => {}
+        }
+    }
+
+    /// Closes the channel, once the peer has acknowledged what was sent, or after 5 s. Nothing more can be sent from
+    /// the moment of the call. Closing twice is nothing.
+    ///
+    /// Acknowledged is not read: what waits at the peer, because its consumer is slow, may be lost there when the
+    /// close arrives. So let the side that receives last be the one that closes.
+    pub async fn close(&self) {
+        mark_closed(&self.inner.phase);
+        let closing = shut(self.inner.stack.clone());
+        if self.inner.shared.handle().spawn(closing).await.is_err() {
+            tracing::trace!("the data plane went before the channel");
+        }
+    }
+}
+
+/// Closes a channel of the stack, once drained or after [`CLOSE_DRAIN`].
+async fn shut(stack: Arc<dyn DataChannel>) {
+    let _ = tokio::time::timeout(CLOSE_DRAIN, drain(&*stack)).await;
+    if let Err(error) = stack.close().await {
+        tracing::trace!(%error, "the channel was closed already");
+    }
+}
+
+/// Waits until the peer has acknowledged everything, or the channel is gone; then a moment for the peer to read it.
+///
+/// The stack closes a channel without regard to what is still in its send buffer; and as a receiver it forgets what
+/// it has acknowledged but not yet handed over when the close comes right behind.
+pub(super) async fn drain(stack: &dyn DataChannel) {
+    while let Ok(outstanding) = stack.outstanding_bytes().await {
+        if outstanding == 0 {
+            tokio::time::sleep(CLOSE_LINGER).await;
+            break;
+        }
+        tokio::time::sleep(DRAIN_CHECK).await;
+    }
+}
+
+fn mark_closed(phase: &watch::Sender<Phase>) {
+    phase.send_if_modified(|phase| match *phase {
+        Phase::Closed { .. } => false,
+        before => {
+            *phase = Phase::Closed {
+                opened: before == Phase::Open,
+            };
+            true
+        }
+    });
+}
+
+/// Reads a channel's events from the stack: its life into `phase`, its messages into `incoming`.
+struct Pump {
+    label: String,
+    stack: Arc<dyn DataChannel>,
+    phase: Arc<watch::Sender<Phase>>,
+    incoming: mpsc::UnboundedSender<Held>,
+    ahead: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    warned: bool,
+    /// Whether a message came since the last nudge.
+    flowing: bool,
+}
+
+impl Pump {
+    async fn run(mut self) {
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = self.stack.poll() => event,
+                () = tokio::time::sleep(QUIET), if self.flowing => {
+                    self.flowing = false;
+                    self.shared.nudge.nudge();
+                    continue;
+                }
+                () = self.shared.ended() => None,
+                // Nobody holds the channel any more.
+                () = self.incoming.closed() => {
+                    mark_closed(&self.phase);
+                    shut(self.stack.clone()).await;
+                    None
+                }
+            };
+            match event {
+                Some(DataChannelEvent::OnOpen) => {
+                    self.shared.setup_over();
+                    self.phase.send_if_modified(|phase| {
+                        let opening = *phase == Phase::Opening;
+                        if opening {
+                            *phase = Phase::Open;
+                        }
+                        opening
+                    });
+                }
+                Some(DataChannelEvent::OnMessage(message)) => {
+                    self.flowing = true;
+                    match decode(message) {
+                        Some(message) => self.deliver(message).await,
+                        None => self.warn_of_text(),
+                    }
+                }
+                Some(DataChannelEvent::OnClose) | None => break,
+                Some(_) => {}
+            }
+        }
+        mark_closed(&self.phase);
+    }
+
+    /// Said once, so that a peer cannot flood the log.
+    fn warn_of_text(&mut self) {
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                label = self.label,
+                "text messages that are not UTF-8 are dropped"
+            );
+        }
+    }
+
+    /// Waits for room. Meanwhile the events behind this message are out of sight, so the stack is asked.
+    async fn deliver(&self, message: Incoming) {
+        let bytes = match &message {
+            Incoming::Text(text) => text.len(),
+            Incoming::Binary(data) => data.len(),
+        };
+        let share = (bytes + AHEAD_OVERHEAD).min(AHEAD_BYTES) as u32;
+        let room = self.ahead.clone().acquire_many_owned(share);
+        tokio::pin!(room);
+        loop {
+            tokio::select! {
+                room = &mut room => {
+                    if let Ok(share) = room {
+                        // Fails when nobody holds the channel any more, which the caller finds out next.
+                        let _ = self.incoming.send((message, share));
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(STALLED_CHECK) => {
+                    if !matches!(self.stack.ready_state().await, Ok(RTCDataChannelState::Open)) {
+                        mark_closed(&self.phase);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A message of the stack as ours; `None` for a text that is not UTF-8.
+fn decode(message: RTCDataChannelMessage) -> Option<Incoming> {
+    if message.is_string {
+        String::from_utf8(message.data.into())
+            .ok()
+            .map(Incoming::Text)
+    } else {
+        Some(Incoming::Binary(message.data.freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_must_be_utf8() {
+        let message = |is_string, data: &[u8]| RTCDataChannelMessage {
+            is_string,
+            data: BytesMut::from(data),
+        };
+        let odd = [b'a', 0xff, 0xc0];
+        assert_eq!(decode(message(true, &odd)), None);
+        assert_eq!(
+            decode(message(false, &odd)),
+            Some(Incoming::Binary(Bytes::copy_from_slice(&odd)))
+        );
+        assert_eq!(
+            decode(message(true, "ä".as_bytes())),
+            Some(Incoming::Text("ä".into()))
+        );
+    }
+}

@@ -1,0 +1,242 @@
+//! One peer connection.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
+
+use super::shared::{Shared, lock};
+use super::{Channel, DataPlane, IceState, RtcConfig, RtcError, RtcEvent, sdp, stack};
+
+/// How long closing a connection lets the peer acknowledge what was sent.
+const CLOSE_DRAIN: Duration = Duration::from_secs(1);
+
+/// One peer connection. Clones are the same connection; it is closed when the last one is dropped.
+#[derive(Clone)]
+pub struct Connection {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    stack: Arc<dyn PeerConnection>,
+    shared: Arc<Shared>,
+    plane: DataPlane,
+    trickle: Mutex<Trickle>,
+}
+
+/// The candidates of the peer so far.
+#[derive(Default)]
+struct Trickle {
+    count: usize,
+    described: bool,
+    /// Those that came before the description that they belong to.
+    early: Vec<RTCIceCandidateInit>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("ice", &self.ice_state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let closing = shut(self.stack.clone(), self.shared.clone());
+        // This may be the last holder of the data plane, which must live until the peer has been told.
+        let plane = self.plane.clone();
+        self.plane.spawn(async move {
+            closing.await;
+            drop(plane);
+        });
+    }
+}
+
+impl Connection {
+    /// A new connection with its sockets bound, and its events.
+    ///
+    /// # Errors
+    /// [`RtcError::Stack`] when no socket can be bound, [`RtcError::PlaneGone`].
+    pub async fn open(
+        plane: &DataPlane,
+        config: &RtcConfig,
+    ) -> Result<(Connection, mpsc::Receiver<RtcEvent>), RtcError> {
+        let building = stack::build(plane.handle().clone(), config.clone());
+        let built = plane.spawn(building).await;
+        let (stack, shared, events) = built.unwrap_or(Err(RtcError::PlaneGone))?;
+        let connection = Connection {
+            inner: Arc::new(Inner {
+                stack,
+                shared,
+                plane: plane.clone(),
+                trickle: Mutex::default(),
+            }),
+        };
+        Ok((connection, events))
+    }
+
+    /// Creates a channel, ordered and reliable. The first one must be created before the offer.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`], or [`RtcError::Stack`] for a label that is too long.
+    pub async fn create_channel(&self, label: &str) -> Result<Channel, RtcError> {
+        let stack = self.inner.stack.create_data_channel(label, None).await?;
+        Ok(Channel::new(
+            label.to_owned(),
+            stack,
+            self.inner.shared.clone(),
+        ))
+    }
+
+    /// Makes the offer: complete, with every candidate in it.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`], or [`RtcError::Stack`].
+    pub async fn offer(&self) -> Result<String, RtcError> {
+        let offer = self.inner.stack.create_offer(None).await?;
+        self.inner.stack.set_local_description(offer).await?;
+        self.gathered().await
+    }
+
+    /// Takes the peer's answer to our offer; the connection is then made in the background.
+    ///
+    /// # Errors
+    /// [`RtcError::Description`] when the answer cannot be used.
+    pub async fn accept_answer(&self, sdp: &str) -> Result<(), RtcError> {
+        let (sdp, candidates) = sdp::tidy(sdp)?;
+        let answer = RTCSessionDescription::answer(sdp).map_err(unusable)?;
+        self.inner.shared.negotiated();
+        let taken = self.remote(answer, candidates).await;
+        if taken.is_err() {
+            self.inner.shared.not_negotiated();
+        }
+        taken
+    }
+
+    /// Takes the peer's offer and makes the answer: complete, with every candidate in it.
+    ///
+    /// # Errors
+    /// [`RtcError::Description`] when the offer cannot be used.
+    pub async fn answer(&self, offer_sdp: &str) -> Result<String, RtcError> {
+        let (sdp, candidates) = sdp::tidy(offer_sdp)?;
+        let offer = RTCSessionDescription::offer(sdp).map_err(unusable)?;
+        self.remote(offer, candidates).await?;
+        let answer = self
+            .inner
+            .stack
+            .create_answer(None)
+            .await
+            .map_err(unusable)?;
+        self.inner.shared.negotiated();
+        self.inner.stack.set_local_description(answer).await?;
+        self.gathered().await
+    }
+
+    /// Takes a candidate that the peer trickles, before or after its description. One that cannot be used (TCP,
+    /// an mDNS name), the empty one that ends them, and those past a bound of 64 are passed over.
+    ///
+    /// # Errors
+    /// [`RtcError::Stack`] when it cannot be read.
+    pub async fn add_candidate(
+        &self,
+        candidate: &str,
+        mid: Option<String>,
+        mline: Option<u16>,
+    ) -> Result<(), RtcError> {
+        if !sdp::usable(candidate) {
+            tracing::debug!("a candidate that cannot be used was passed over");
+            return Ok(());
+        }
+        let candidate = RTCIceCandidateInit {
+            candidate: candidate.to_owned(),
+            sdp_mid: mid,
+            sdp_mline_index: mline,
+            ..RTCIceCandidateInit::default()
+        };
+        {
+            let mut trickle = self.trickle();
+            if trickle.count >= sdp::MAX_CANDIDATES {
+                return Ok(());
+            }
+            trickle.count += 1;
+            if !trickle.described {
+                trickle.early.push(candidate);
+                return Ok(());
+            }
+        }
+        Ok(self.inner.stack.add_ice_candidate(candidate).await?)
+    }
+
+    /// The latest known state of ICE.
+    pub fn ice_state(&self) -> IceState {
+        self.inner.shared.ice_state()
+    }
+
+    /// Closes the connection and all its channels, and tells the peer. What was sent before goes out first, if the
+    /// peer acknowledges it within a second. Closing twice is nothing.
+    ///
+    /// As with [`Channel::close`], what the peer has not read by then may be lost.
+    pub async fn close(&self) {
+        let closing = shut(self.inner.stack.clone(), self.inner.shared.clone());
+        if self.inner.plane.spawn(closing).await.is_err() {
+            tracing::debug!("the data plane went before the connection");
+        }
+    }
+
+    fn trickle(&self) -> MutexGuard<'_, Trickle> {
+        lock(&self.inner.trickle)
+    }
+
+    /// Applies the peer's description, then the candidates that came before it.
+    async fn remote(
+        &self,
+        description: RTCSessionDescription,
+        candidates: usize,
+    ) -> Result<(), RtcError> {
+        self.inner
+            .stack
+            .set_remote_description(description)
+            .await
+            .map_err(unusable)?;
+        let early = {
+            let mut trickle = self.trickle();
+            trickle.described = true;
+            trickle.count += candidates;
+            std::mem::take(&mut trickle.early)
+        };
+        for candidate in early {
+            if let Err(error) = self.inner.stack.add_ice_candidate(candidate).await {
+                tracing::debug!(%error, "an early candidate cannot be used");
+            }
+        }
+        Ok(())
+    }
+
+    /// Our description, once every candidate is in it.
+    async fn gathered(&self) -> Result<String, RtcError> {
+        self.inner.shared.gathering_done().await?;
+        let description = self.inner.stack.local_description().await;
+        description
+            .map(|description| sdp::complete(description.sdp))
+            .ok_or(RtcError::Closed)
+    }
+}
+
+async fn shut(stack: Arc<dyn PeerConnection>, shared: Arc<Shared>) {
+    let _ = tokio::time::timeout(CLOSE_DRAIN, shared.drain()).await;
+    // The stack waits a little for its driver, by a timer that must not be cut short.
+    shared.setup_over();
+    if let Err(error) = stack.close().await {
+        tracing::debug!(%error, "closing a connection");
+    }
+}
+
+fn unusable(error: webrtc::error::Error) -> RtcError {
+    match RtcError::from(error) {
+        RtcError::Stack(reason) => RtcError::Description(reason),
+        other => other,
+    }
+}

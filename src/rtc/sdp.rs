@@ -1,0 +1,108 @@
+//! Session descriptions of others, made safe to hand to the stack.
+
+use std::net::IpAddr;
+
+use super::RtcError;
+
+/// The longest description taken, bytes.
+const MAX_BYTES: usize = 64 << 10;
+
+/// The most candidates taken from a peer, in its description and trickled together.
+pub(super) const MAX_CANDIDATES: usize = 64;
+
+/// A peer's description, with the candidates that we cannot use left out: the stack refuses a whole description
+/// for one of them. Returns it with the number of candidates kept.
+///
+/// # Errors
+/// [`RtcError::Description`] when it is too long or offers no data channel.
+pub(super) fn tidy(sdp: &str) -> Result<(String, usize), RtcError> {
+    if sdp.len() > MAX_BYTES {
+        return Err(RtcError::Description(format!(
+            "longer than {MAX_BYTES} bytes"
+        )));
+    }
+    if !sdp.lines().any(|line| line.starts_with("m=application ")) {
+        return Err(RtcError::Description("it offers no data channel".into()));
+    }
+    let mut candidates = 0;
+    let mut tidied = String::with_capacity(sdp.len() + 16);
+    for line in sdp.lines() {
+        if let Some(candidate) = line.strip_prefix("a=candidate:") {
+            if candidates == MAX_CANDIDATES || !usable(candidate) {
+                continue;
+            }
+            candidates += 1;
+        }
+        tidied.push_str(line.trim_end());
+        tidied.push_str("\r\n");
+    }
+    Ok((tidied, candidates))
+}
+
+/// Whether a candidate is UDP with a literal address: no TCP (there is no listener, and the stack would dial), no
+/// mDNS name (there is no resolver; such a peer is still found by its own checks).
+pub(super) fn usable(candidate: &str) -> bool {
+    let candidate = candidate.strip_prefix("candidate:").unwrap_or(candidate);
+    let mut fields = candidate.split_ascii_whitespace().skip(2);
+    let udp = fields
+        .next()
+        .is_some_and(|transport| transport.eq_ignore_ascii_case("udp"));
+    let address = fields
+        .nth(1)
+        .and_then(|address| address.parse::<IpAddr>().ok());
+    udp && address.is_some_and(|address| !address.is_unspecified())
+}
+
+/// Our own description, complete: it says that no further candidates follow even if a server never answered.
+pub(super) fn complete(mut sdp: String) -> String {
+    if !sdp.contains("a=end-of-candidates") {
+        sdp.push_str("a=end-of-candidates\r\n");
+    }
+    sdp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_literal_udp_candidates_are_usable() {
+        for (candidate, expected) in [
+            ("1 1 udp 2130706431 192.0.2.1 5000 typ host", true),
+            ("candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host", true),
+            ("1 1 udp 2130706431 2001:db8::1 5000 typ host", true),
+            (
+                "1 1 tcp 2130706431 192.0.2.1 9 typ host tcptype passive",
+                false,
+            ),
+            ("1 1 udp 2130706431 0d3e.local 5000 typ host", false),
+            ("1 1 udp 2130706431 0.0.0.0 5000 typ host", false),
+            ("1 1 udp", false),
+            ("", false),
+        ] {
+            assert_eq!(usable(candidate), expected, "{candidate:?}");
+        }
+    }
+
+    #[test]
+    fn candidates_are_counted_and_bounded() {
+        let mut sdp = String::from("v=0\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\n");
+        for port in 1..=MAX_CANDIDATES + 10 {
+            sdp.push_str(&format!(
+                "a=candidate:1 1 udp 1 192.0.2.1 {port} typ host\n"
+            ));
+        }
+        sdp.push_str("a=end-of-candidates\n");
+        let tidied = tidy(&sdp).map(|(text, count)| (text.matches("a=candidate").count(), count));
+        assert_eq!(tidied, Ok((MAX_CANDIDATES, MAX_CANDIDATES)));
+    }
+
+    #[test]
+    fn a_description_without_a_data_channel_or_too_long_is_refused() {
+        assert!(matches!(tidy("v=0\r\n"), Err(RtcError::Description(_))));
+        assert!(matches!(
+            tidy(&"m=application \n".repeat(10_000)),
+            Err(RtcError::Description(_))
+        ));
+    }
+}

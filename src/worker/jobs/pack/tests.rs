@@ -1,0 +1,173 @@
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::symlink;
+
+use super::super::archive::{UnpackLimits, list, unpack};
+use super::*;
+
+static GO: AtomicBool = AtomicBool::new(false);
+
+/// A directory `work/` to pack, and a place beside it.
+fn work() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    fs::create_dir_all(work.join("models/centroid")).unwrap();
+    fs::create_dir(work.join("empty")).unwrap();
+    fs::write(work.join("models/centroid/best.ckpt"), vec![7; 700_000]).unwrap();
+    fs::write(work.join("models/log.txt"), "loss 0.1\n".repeat(1000)).unwrap();
+    fs::write(work.join("run.sh"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(work.join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    (dir, work)
+}
+
+fn names(zip: &Path) -> Vec<String> {
+    list(zip)
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect()
+}
+
+#[test]
+fn what_is_packed_comes_out_again() {
+    let (dir, work) = work();
+    let zip = dir.path().join("labels.zip");
+    let packed = pack_dir(&work, &zip, Some("labels"), &GO).unwrap();
+    assert_eq!(
+        packed,
+        Packed {
+            files: 3,
+            bytes: 709_010,
+            skipped: 0
+        }
+    );
+    assert_eq!(
+        names(&zip),
+        [
+            "labels/models/centroid/best.ckpt",
+            "labels/models/log.txt",
+            "labels/run.sh"
+        ]
+    );
+
+    let into = dir.path().join("in");
+    fs::create_dir(&into).unwrap();
+    let unpacked = unpack(&zip, &into, &UnpackLimits::default(), &GO).unwrap();
+    assert_eq!(
+        (unpacked.root.clone(), unpacked.files, unpacked.bytes),
+        (into.join("labels"), 3, 709_010)
+    );
+    for name in ["models/centroid/best.ckpt", "models/log.txt"] {
+        assert!(fs::read(work.join(name)).unwrap() == fs::read(unpacked.root.join(name)).unwrap());
+    }
+    assert!(unpacked.root.join("empty").is_dir());
+    assert_ne!(
+        fs::metadata(unpacked.root.join("run.sh"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o100,
+        0
+    );
+
+    // The same input gives the same bytes.
+    let again = dir.path().join("again.zip");
+    pack_dir(&work, &again, Some("labels"), &GO).unwrap();
+    assert!(fs::read(&zip).unwrap() == fs::read(&again).unwrap());
+}
+
+#[test]
+fn links_and_pipes_are_left_out_and_counted() {
+    let (dir, work) = work();
+    symlink("/etc", work.join("models/etc")).unwrap();
+    symlink("/etc/passwd", work.join("passwd")).unwrap();
+    nix::unistd::mkfifo(&work.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let zip = dir.path().join("r.zip");
+    let packed = pack_dir(&work, &zip, None, &GO).unwrap();
+    assert_eq!((packed.files, packed.skipped), (3, 3));
+    assert_eq!(
+        names(&zip),
+        ["models/centroid/best.ckpt", "models/log.txt", "run.sh"]
+    );
+}
+
+#[test]
+fn an_archive_does_not_contain_itself_and_appears_when_complete() {
+    let (_dir, work) = work();
+    let zip = work.join("all.zip");
+    pack_dir(&work, &zip, None, &GO).unwrap();
+    pack_dir(&work, &zip, None, &GO).unwrap();
+    assert_eq!(names(&zip).len(), 3);
+
+    let error = pack_dir(&work, &work.join("no.zip"), None, &AtomicBool::new(true)).unwrap_err();
+    assert!(matches!(error, ArchiveError::Cancelled));
+    let left: Vec<_> = fs::read_dir(&work)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert!(
+        left.iter()
+            .all(|name| !name.to_string_lossy().contains("pack") && name != "no.zip"),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn outputs_are_relative_to_the_only_one_or_to_the_root() {
+    let (dir, work) = work();
+    let zip = dir.path().join("r.zip");
+    let outputs = |names: &[&str]| names.iter().map(|name| work.join(name)).collect::<Vec<_>>();
+    pack_outputs(&work, &outputs(&["runs", "models"]), &zip, &GO).unwrap();
+    assert_eq!(names(&zip), ["centroid/best.ckpt", "log.txt"]);
+    pack_outputs(
+        &work,
+        &outputs(&["run.sh", "models", "models/centroid"]),
+        &zip,
+        &GO,
+    )
+    .unwrap();
+    assert_eq!(
+        names(&zip),
+        ["models/centroid/best.ckpt", "models/log.txt", "run.sh"]
+    );
+    pack_outputs(&work, &outputs(&["run.sh"]), &zip, &GO).unwrap();
+    assert_eq!(names(&zip), ["run.sh"]);
+    pack_outputs(&work, &outputs(&[""]), &zip, &GO).unwrap();
+    assert_eq!(names(&zip).len(), 3);
+}
+
+#[test]
+fn missing_outputs_and_outputs_that_are_links_are_named() {
+    let (dir, work) = work();
+    let secret = dir.path().join("secret");
+    fs::create_dir_all(secret.join("deep")).unwrap();
+    fs::write(secret.join("deep/key"), "k").unwrap();
+    symlink(&secret, work.join("link")).unwrap();
+    let zip = dir.path().join("r.zip");
+    let outputs = [work.join("runs"), work.join("link"), work.join("link/deep")];
+    let error = pack_outputs(&work, &outputs, &zip, &GO).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the job left no output (expected: runs, link, link/deep)"
+    );
+    assert!(!zip.exists());
+}
+
+#[test]
+fn other_programs_can_read_it() {
+    let (dir, work) = work();
+    let zip = dir.path().join("r.zip");
+    pack_dir(&work, &zip, Some("top"), &GO).unwrap();
+    match std::process::Command::new("python3")
+        .args(["-m", "zipfile", "-t"])
+        .arg(&zip)
+        .output()
+    {
+        Ok(output) => assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        ),
+        Err(error) => eprintln!("skipped: no python3 to read the archive with ({error})"),
+    }
+}

@@ -1,0 +1,293 @@
+//! What is to be run for a package, decided before anything runs.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use super::names::{NameError, safe_relative, shown};
+use super::script::{MAX_SCRIPT_BYTES, ScriptError, TRAIN_SCRIPT, config_names, stem};
+
+/// Where the fixed training command leaves its models.
+const MODELS: &str = "models";
+
+/// Why there is nothing to run.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// The package has a manifest, and this worker's owner did not allow those.
+    #[error(
+        "this worker does not run commands from packages; ask its owner to start it with --allow-commands"
+    )]
+    CommandsNotAllowed,
+    /// Neither script nor manifest.
+    #[error("the package has neither {TRAIN_SCRIPT} nor {MANIFEST}")]
+    NoScript,
+    /// The script is empty of commands.
+    #[error("{}", ScriptError::NoCommands)]
+    NoCommands,
+    /// The script is refused.
+    #[error(transparent)]
+    Script(ScriptError),
+    /// The manifest is refused.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The output directory lies outside the package.
+    #[error("the output directory \"{dir}\" is refused: {why}")]
+    OutputDir {
+        /// The directory, for display.
+        dir: String,
+        /// What is wrong with it.
+        why: NameError,
+    },
+    /// Script or manifest is too large.
+    #[error("{name} is larger than {limit} bytes")]
+    TooLarge {
+        /// Its name.
+        name: &'static str,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Script or manifest cannot be read.
+    #[error("{name}: {source}")]
+    Io {
+        /// Its name.
+        name: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Where a plan comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanKind {
+    /// The lines of `train-script.sh`, each run as the worker's own training command.
+    Training,
+    /// The command of `loaner.toml`.
+    Command,
+}
+
+/// One process to be run in the package root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its name in `TRAIN_JOB_START::<name>`: the config's stem, or the job's name.
+    pub name: String,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Additions to the worker's environment.
+    pub env: Vec<(String, String)>,
+}
+
+/// What is to be run, and what is to be sent back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps, one after the other. Never empty.
+    pub steps: Vec<Step>,
+    /// Files and directories below the package root, as paths that begin with it. For
+    /// [`pack_outputs`](super::pack::pack_outputs). Never empty.
+    pub outputs: Vec<PathBuf>,
+    /// Where the plan comes from.
+    pub kind: PlanKind,
+}
+
+impl Plan {
+    /// The plan for the package unpacked at `root`. `output_dir_hint` is the client's `OUTPUT_DIR`, `models` unless
+    /// given; it must lie inside the package. A manifest wins over a script, but needs `allow_commands`.
+    pub fn for_package(
+        root: &Path,
+        output_dir_hint: Option<&str>,
+        allow_commands: bool,
+    ) -> Result<Self, PlanError> {
+        let hint = output_dir_hint
+            .filter(|hint| !hint.is_empty())
+            .unwrap_or(MODELS);
+        let output_dir = safe_relative(hint).map_err(|why| PlanError::OutputDir {
+            dir: shown(hint),
+            why,
+        })?;
+        if let Some(text) = read(root, MANIFEST, MAX_MANIFEST_BYTES)? {
+            if !allow_commands {
+                return Err(PlanError::CommandsNotAllowed);
+            }
+            return Ok(Self::for_manifest(
+                root,
+                Manifest::parse(&text)?,
+                output_dir,
+            ));
+        }
+        let script = read(root, TRAIN_SCRIPT, MAX_SCRIPT_BYTES)?.ok_or(PlanError::NoScript)?;
+        let names = config_names(&script).map_err(|error| match error {
+            ScriptError::NoCommands => PlanError::NoCommands,
+            other => PlanError::Script(other),
+        })?;
+        // The fixed command writes to `models` whatever the client asked for.
+        let mut outputs = vec![root.join(&output_dir)];
+        if output_dir != Path::new(MODELS) {
+            outputs.push(root.join(MODELS));
+        }
+        Ok(Self {
+            steps: names.iter().map(|name| training(name)).collect(),
+            outputs,
+            kind: PlanKind::Training,
+        })
+    }
+
+    fn for_manifest(root: &Path, manifest: Manifest, output_dir: PathBuf) -> Self {
+        let outputs = manifest.outputs.unwrap_or_else(|| vec![output_dir]);
+        Self {
+            steps: vec![Step {
+                name: manifest.name,
+                argv: manifest.argv,
+                env: manifest.env,
+            }],
+            outputs: outputs.iter().map(|output| root.join(output)).collect(),
+            kind: PlanKind::Command,
+        }
+    }
+}
+
+/// The worker's own training command for a config (sleap-rtc wire protocol, 7).
+fn training(config_name: &str) -> Step {
+    let name = stem(config_name).to_owned();
+    let argv = [
+        "sleap-nn",
+        "train",
+        "--config-name",
+        config_name,
+        "--config-dir",
+        ".",
+        "trainer_config.ckpt_dir=models",
+        &format!("trainer_config.run_name={name}"),
+        "trainer_config.zmq.controller_port=9000",
+        "trainer_config.zmq.publish_port=9001",
+        "trainer_config.train_data_loader.num_workers=0",
+        "trainer_config.val_data_loader.num_workers=0",
+    ];
+    Step {
+        name,
+        argv: argv.map(str::to_owned).into(),
+        env: Vec::new(),
+    }
+}
+
+/// The text of a file of the package, `None` if it is not there.
+fn read(root: &Path, name: &'static str, limit: u64) -> Result<Option<String>, PlanError> {
+    let io = |source| PlanError::Io { name, source };
+    let path = root.join(name);
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Ok(meta) if !meta.is_file() => return Err(io(io::Error::other("it is not a file"))),
+        meta => meta.map_err(io)?,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .map_err(io)?;
+    if bytes.len() as u64 > limit {
+        return Err(PlanError::TooLarge { name, limit });
+    }
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn package(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        dir
+    }
+
+    const SCRIPT: (&str, &str) = (
+        TRAIN_SCRIPT,
+        "sleap-nn train --config-name centroid.yaml --other x\n",
+    );
+    const COMMANDS: (&str, &str) = (
+        MANIFEST,
+        "[job]\nname = \"fit\"\ncommand = [\"sh\", \"t.sh\"]\nenv = { A = \"1\" }\n",
+    );
+
+    #[test]
+    fn a_script_becomes_the_fixed_command() {
+        let package = package(&[SCRIPT]);
+        let plan = Plan::for_package(package.path(), None, false).unwrap();
+        assert_eq!(plan.kind, PlanKind::Training);
+        assert_eq!(plan.outputs, [package.path().join("models")]);
+        let [step] = plan.steps.as_slice() else {
+            panic!("{plan:?}")
+        };
+        assert_eq!(step.name, "centroid");
+        assert_eq!(
+            step.argv.join(" "),
+            "sleap-nn train --config-name centroid.yaml --config-dir . trainer_config.ckpt_dir=models \
+             trainer_config.run_name=centroid trainer_config.zmq.controller_port=9000 \
+             trainer_config.zmq.publish_port=9001 trainer_config.train_data_loader.num_workers=0 \
+             trainer_config.val_data_loader.num_workers=0"
+        );
+    }
+
+    #[test]
+    fn a_manifest_wins_but_needs_leave() {
+        let package = package(&[SCRIPT, COMMANDS]);
+        let error = Plan::for_package(package.path(), None, false).unwrap_err();
+        assert!(matches!(error, PlanError::CommandsNotAllowed));
+        assert!(error.to_string().contains("start it with --allow-commands"));
+        let plan = Plan::for_package(package.path(), Some("runs/x"), true).unwrap();
+        assert_eq!(plan.kind, PlanKind::Command);
+        assert_eq!(plan.outputs, [package.path().join("runs/x")]);
+        let step = Step {
+            name: "fit".into(),
+            argv: vec!["sh".into(), "t.sh".into()],
+            env: vec![("A".into(), "1".into())],
+        };
+        assert_eq!(plan.steps, [step]);
+    }
+
+    #[test]
+    fn an_output_directory_outside_the_package_is_refused() {
+        let package = package(&[SCRIPT]);
+        for hint in ["../..", "/etc", "models/../../x"] {
+            let error = Plan::for_package(package.path(), Some(hint), false).unwrap_err();
+            assert!(
+                matches!(error, PlanError::OutputDir { .. }),
+                "{hint}: {error}"
+            );
+        }
+        let plan = Plan::for_package(package.path(), Some("./runs/"), false).unwrap();
+        assert_eq!(
+            plan.outputs,
+            [package.path().join("runs"), package.path().join("models")]
+        );
+    }
+
+    #[test]
+    fn a_package_without_commands_says_so() {
+        let error = Plan::for_package(package(&[]).path(), None, true).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the package has neither train-script.sh nor loaner.toml"
+        );
+        let error = Plan::for_package(package(&[(TRAIN_SCRIPT, "echo hi\n")]).path(), None, true)
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "train-script.sh has no `sleap-nn train ... --config-name X` line"
+        );
+        assert!(matches!(error, PlanError::NoCommands));
+        let large = "x".repeat(MAX_MANIFEST_BYTES as usize + 1);
+        let error =
+            Plan::for_package(package(&[(MANIFEST, &large)]).path(), None, true).unwrap_err();
+        assert!(matches!(error, PlanError::TooLarge { .. }), "{error}");
+        let odd = package(&[]);
+        fs::create_dir(odd.path().join(TRAIN_SCRIPT)).unwrap();
+        let error = Plan::for_package(odd.path(), None, true).unwrap_err();
+        assert!(matches!(error, PlanError::Io { .. }), "{error}");
+    }
+}
