@@ -13,7 +13,21 @@ pub trait ChartVisitor {
     fn visit<C: Chart>(&mut self);
 }
 
+/// Shows every chart to the visitor, in the order of the index.
+pub fn visit_all(visitor: &mut impl ChartVisitor) {
+    visitor.visit::<session::Session>();
+    visitor.visit::<availability::Availability>();
+    visitor.visit::<peer::Peer>();
+    visitor.visit::<ice_watchdog::IceWatchdog>();
+    visitor.visit::<keep_alive::KeepAlive>();
+    visitor.visit::<job::Job>();
+    visitor.visit::<transfer::Transfer>();
+    visitor.visit::<submission::Submission>();
+}
+
 pub mod availability;
+pub mod draw;
+pub mod explore;
 pub mod ice_watchdog;
 pub mod ids;
 pub mod job;
