@@ -458,6 +458,31 @@ async fn opening_fails_when_the_peer_never_comes() {
 }
 
 #[tokio::test]
+async fn a_channel_may_be_created_long_after_setup() {
+    let plane = DataPlane::start().unwrap();
+    let config = RtcConfig {
+        setup: Duration::from_secs(1),
+        ..RtcConfig::default()
+    };
+    let (offerer, _events) = Connection::open(&plane, &config).await.unwrap();
+    let (answerer, mut events) = Connection::open(&plane, &config).await.unwrap();
+    let _first = offerer.create_channel("first").await.unwrap();
+    let answer = answerer
+        .answer(&offerer.offer().await.unwrap())
+        .await
+        .unwrap();
+    offerer.accept_answer(&answer).await.unwrap();
+    let negotiated = std::time::Instant::now();
+    let _first = next_channel(&mut events).await;
+    // Let the time for setup pass.
+    while negotiated.elapsed() <= config.setup {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let late = offerer.create_channel("late").await.unwrap();
+    assert_eq!(soon("open", late.opened()).await, Ok(()));
+}
+
+#[tokio::test]
 async fn descriptions_leave_complete() {
     let plane = DataPlane::start().unwrap();
     let config = RtcConfig::default();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -75,6 +75,7 @@ type Held = (Incoming, OwnedSemaphorePermit);
 struct Inner {
     label: String,
     stack: Arc<dyn DataChannel>,
+    created: Instant,
     phase: Arc<watch::Sender<Phase>>,
     incoming: Mutex<mpsc::UnboundedReceiver<Held>>,
     shared: Arc<Shared>,
@@ -115,6 +116,7 @@ impl Channel {
             inner: Arc::new(Inner {
                 label,
                 stack,
+                created: Instant::now(),
                 phase,
                 incoming: Mutex::new(incoming),
                 shared,
@@ -152,7 +154,7 @@ impl Channel {
             biased;
             settled = settled => settled,
             () = self.inner.shared.ended() => Err(RtcError::Closed),
-            setup = self.inner.shared.setup_expired() => Err(RtcError::Setup(setup)),
+            setup = self.inner.shared.setup_expired(self.inner.created) => Err(RtcError::Setup(setup)),
         }
     }
 
@@ -357,6 +359,7 @@ impl Pump {
                 Some(_) => {}
             }
         }
+        self.shared.channel_closed();
         mark_closed(&self.phase);
     }
 

@@ -78,11 +78,13 @@ impl Connection {
         Ok((connection, events))
     }
 
-    /// Creates a channel, ordered and reliable. The first one must be created before the offer.
+    /// Creates a channel, ordered and reliable. The first one must be created before the offer. Waits up to half a
+    /// second when another one was closed just before.
     ///
     /// # Errors
     /// [`RtcError::Closed`], or [`RtcError::Stack`] for a label that is too long.
     pub async fn create_channel(&self, label: &str) -> Result<Channel, RtcError> {
+        self.inner.shared.may_create().await;
         let stack = self.inner.stack.create_data_channel(label, None).await?;
         Ok(Channel::new(
             label.to_owned(),

@@ -25,7 +25,13 @@ pub(super) struct Shared {
     pub(super) nudge: Arc<Nudge>,
     handle: Handle,
     channels: Mutex<Vec<Known>>,
+    /// When a channel was last closed.
+    closed: Mutex<Option<Instant>>,
 }
+
+/// How long the number of a closed channel is not used again. The stack would do so at once, and a new channel may
+/// then fall to the close of the old one, which both ends must confirm first.
+const REUSE_WAIT: Duration = Duration::from_millis(500);
 
 /// A channel, as its connection remembers it.
 pub(super) struct Known {
@@ -51,6 +57,7 @@ impl Shared {
             nudge: Arc::default(),
             handle,
             channels: Mutex::default(),
+            closed: Mutex::default(),
         }
     }
 
@@ -94,13 +101,13 @@ impl Shared {
         wait(&self.ended, |ended| *ended).await;
     }
 
-    /// Waits until both descriptions have been known for the whole setup time, which it returns.
-    pub(super) async fn setup_expired(&self) -> Duration {
+    /// Waits until the whole setup time, which it returns, has passed since both descriptions were known and what is
+    /// being set up was begun.
+    pub(super) async fn setup_expired(&self, begun: Instant) -> Duration {
         wait(&self.negotiated, Option::is_some).await;
-        let since = *self.negotiated.borrow();
-        if let Some(since) = since {
-            self.sleep(self.setup.saturating_sub(since.elapsed())).await;
-        }
+        let negotiated = *self.negotiated.borrow();
+        let since = negotiated.map_or(begun, |negotiated| negotiated.max(begun));
+        self.sleep(self.setup.saturating_sub(since.elapsed())).await;
         self.setup
     }
 
@@ -123,7 +130,7 @@ impl Shared {
         let shared = self.clone();
         self.handle.spawn(async move {
             tokio::select! {
-                _ = shared.setup_expired() => shared.setup_over(),
+                _ = shared.setup_expired(Instant::now()) => shared.setup_over(),
                 () = shared.ended() => {}
             }
         });
@@ -145,6 +152,20 @@ impl Shared {
         let mut channels = lock(&self.channels);
         channels.retain(|known| known.stack.strong_count() > 0);
         channels.push(channel);
+    }
+
+    /// A channel was closed.
+    pub(super) fn channel_closed(&self) {
+        *lock(&self.closed) = Some(Instant::now());
+    }
+
+    /// Waits until another channel may be created.
+    pub(super) async fn may_create(&self) {
+        let closed = *lock(&self.closed);
+        if let Some(closed) = closed {
+            self.sleep(REUSE_WAIT.saturating_sub(closed.elapsed()))
+                .await;
+        }
     }
 
     /// How many channels are not closed.

@@ -32,9 +32,11 @@ const SEND_BUFFER_BYTES: usize = 4 << 20;
 /// Silence that makes ICE `disconnected`.
 const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
 
-/// Further silence that makes ICE `failed`. `failed` is final (the stack forgets its candidates), while
-/// `disconnected` heals by itself as soon as packets flow again. So it must come after the 90 s that a worker
-/// waits for that; deciding earlier is left to whoever watches [`RtcEvent::Ice`].
+/// Further silence that makes ICE `failed`, which is final: the stack forgets its candidates then. `disconnected` is
+/// not: keep-alives go on, and the first packet that gets through makes it `connected` again, with nothing lost (a
+/// peer frozen for 60 s came back so, twice the stack's own limit of 30 s). A worker waits 90 s for that, so `failed`
+/// must come later; whoever wants to give up earlier watches [`RtcEvent::Ice`]. After a long silence of the path
+/// itself, data waits for SCTP's next retransmission, up to 60 s more, for which the stack has no setting.
 const ICE_FAILED: Duration = Duration::from_secs(100);
 
 /// How often an idle path is checked.
