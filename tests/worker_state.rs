@@ -110,8 +110,13 @@ async fn a_status_that_cannot_be_sent_is_not_lost() {
             Duration::from_secs(75),
         )
         .await;
-    let third = hub.frame_within("register", Duration::from_secs(40)).await;
-    assert_eq!(properties(&third)["status"], "available");
+    // Registrations that were tried before the lease ended are still on their way here.
+    loop {
+        let next = hub.frame_within("register", Duration::from_secs(60)).await;
+        if properties(&next)["status"] == "available" {
+            break;
+        }
+    }
 }
 
 /// STATE-05 and STATE-17: after a lost connection the worker sends a full registration, with room, token and identity,

@@ -7,6 +7,22 @@
 //! Every (state, event) pair is decided by name: a transition, an effect, or an ignored event with its reason. A match
 //! in a chart has no wildcard arm; what several states share is decided once, in a superstate.
 
+pub mod availability;
+pub mod draw;
+pub mod explore;
+pub mod ice_watchdog;
+pub mod ids;
+pub mod job;
+pub mod keep_alive;
+pub mod machine;
+pub mod peer;
+pub mod session;
+pub mod submission;
+pub mod transfer;
+
+pub use ids::{JobId, PeerId};
+pub use machine::{Bound, Chart, Effect, Out, StateSpec};
+
 /// Something that is done to every chart: exploring it, drawing it, timing it.
 pub trait ChartVisitor {
     /// Called once per chart.
@@ -24,18 +40,3 @@ pub fn visit_all(visitor: &mut impl ChartVisitor) {
     visitor.visit::<transfer::Transfer>();
     visitor.visit::<submission::Submission>();
 }
-
-pub mod availability;
-pub mod draw;
-pub mod explore;
-pub mod ice_watchdog;
-pub mod ids;
-pub mod job;
-pub mod keep_alive;
-pub mod machine;
-pub mod peer;
-pub mod session;
-pub mod submission;
-pub mod transfer;
-pub use ids::{JobId, PeerId};
-pub use machine::{Bound, Chart, Effect, Out, StateSpec};
