@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use loaner::actors::session::HubUrl;
 use loaner::wire::SessionString;
 
@@ -58,7 +58,7 @@ impl Command {
 /// `loaner hub`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Example:\n  loaner hub --listen 0.0.0.0:8080 --listen 0.0.0.0:8001\n\nThe second listener is for peers of sleap-rtc, which expect HTTP on port 8001."
+    after_help = "Examples:\n  loaner hub\n  loaner hub --listen 0.0.0.0:8080 --listen 0.0.0.0:8001\n\nThe first is for this machine only. In the second, 8001 is for peers of sleap-rtc,\nwhich expect HTTP there. The hub has no TLS: on the open internet, put a TLS proxy\nin front of it.\n\nExit codes and configuration: loaner --help"
 )]
 pub struct HubArgs {
     /// Where to listen for WebSocket and HTTP; may be given several times. Port 0 picks a free one.
@@ -67,7 +67,8 @@ pub struct HubArgs {
         env = "LOANER_LISTEN",
         value_name = "ADDRESS:PORT",
         default_value = "127.0.0.1:8080",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = address
     )]
     pub listen: Vec<SocketAddr>,
     /// Send a JSON ping too, which the sleap-rtc workers of 2026 wait for.
@@ -86,7 +87,7 @@ pub struct HubArgs {
 /// `loaner worker`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Example:\n  loaner worker --hub http://127.0.0.1:8080\n\nIt prints a session string, and a room's id and token. Give either to those who may use the machine:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T"
+    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n\nExit codes and configuration: loaner --help"
 )]
 pub struct WorkerArgs {
     /// The hub.
@@ -98,16 +99,10 @@ pub struct WorkerArgs {
     )]
     pub hub: HubUrl,
     /// Join this room instead of making one.
-    #[arg(long, env = "LOANER_ROOM", value_name = "ID", requires = "token")]
+    #[arg(long, env = "LOANER_ROOM", value_name = "ID")]
     pub room: Option<String>,
     /// The token of that room.
-    #[arg(
-        long,
-        env = "LOANER_TOKEN",
-        value_name = "T",
-        requires = "room",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "LOANER_TOKEN", value_name = "T", hide_env_values = true)]
     pub token: Option<String>,
     /// Run the commands that packages bring along in a loaner.toml, as this user. Without it, only `sleap-nn train` is run.
     #[arg(long, env = "LOANER_ALLOW_COMMANDS", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
@@ -126,8 +121,8 @@ pub struct WorkerArgs {
 /// `loaner run`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    group = ArgGroup::new("target").required(true).args(["session", "room"]),
-    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --hub https://hub.example --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n\nPACKAGE is a directory or a .zip file with a train-script.sh (sleap-nn) or a loaner.toml (any command, where the\nworker allows it). Results arrive as a .zip in the output directory; nothing there is ever replaced.\nCtrl+C cancels the job at the worker and waits until it is gone; twice leaves at once."
+    override_usage = "loaner run [OPTIONS] <PACKAGE> --session <STRING>\n       loaner run [OPTIONS] <PACKAGE> --room <ID> --token <T> [--worker <ID> | --auto-select]",
+    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n\nPACKAGE is a directory or a .zip file with a train-script.sh (sleap-nn) or a loaner.toml\n(any command, where the worker allows it). Results arrive as a .zip in the output\ndirectory; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nExit codes and configuration: loaner --help"
 )]
 pub struct RunArgs {
     /// The package: a directory, or a .zip file.
@@ -150,22 +145,16 @@ pub struct RunArgs {
     )]
     pub session: Option<SessionString>,
     /// The room to find a worker in.
-    #[arg(
-        long,
-        env = "LOANER_ROOM",
-        value_name = "ID",
-        requires = "token",
-        conflicts_with = "session"
-    )]
+    #[arg(long, env = "LOANER_ROOM", value_name = "ID")]
     pub room: Option<String>,
     /// The token of that room.
     #[arg(long, env = "LOANER_TOKEN", value_name = "T", hide_env_values = true)]
     pub token: Option<String>,
     /// Use this worker of the room.
-    #[arg(long, env = "LOANER_WORKER", value_name = "ID", conflicts_with_all = ["session", "auto_select"])]
+    #[arg(long, env = "LOANER_WORKER", value_name = "ID")]
     pub worker: Option<String>,
     /// Use the free worker with the most GPU memory, and do not ask.
-    #[arg(long, env = "LOANER_AUTO_SELECT", conflicts_with = "session", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    #[arg(long, env = "LOANER_AUTO_SELECT", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     pub auto_select: bool,
     /// Only workers with this much GPU memory, in MB.
     #[arg(
@@ -188,6 +177,10 @@ pub struct RunArgs {
 
 /// `loaner workers`.
 #[derive(Debug, ClapArgs)]
+#[command(
+    override_usage = "loaner workers [OPTIONS] --room <ID> --token <T>",
+    after_help = "Examples:\n  loaner workers --room 4fad4e39 --token T\n  loaner workers --room 4fad4e39 --token T --min-gpu-memory 8000 --json\n\nExit codes and configuration: loaner --help"
+)]
 pub struct WorkersArgs {
     /// The hub.
     #[arg(
@@ -199,10 +192,10 @@ pub struct WorkersArgs {
     pub hub: HubUrl,
     /// The room.
     #[arg(long, env = "LOANER_ROOM", value_name = "ID")]
-    pub room: String,
+    pub room: Option<String>,
     /// Its token.
     #[arg(long, env = "LOANER_TOKEN", value_name = "T", hide_env_values = true)]
-    pub token: String,
+    pub token: Option<String>,
     /// Only workers with this much GPU memory, in MB.
     #[arg(
         long,
@@ -215,6 +208,9 @@ pub struct WorkersArgs {
 
 /// `loaner charts`.
 #[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner charts\n  loaner charts --check\n  loaner charts availability --format mermaid\n\nExit codes and configuration: loaner --help"
+)]
 pub struct ChartsArgs {
     /// Only this chart; without it, all.
     #[arg(value_name = "CHART")]
@@ -239,4 +235,11 @@ pub enum Format {
     Scxml,
     /// A picture.
     Svg,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an IP address and a port were expected, such as 127.0.0.1:8080 (this machine only) or 0.0.0.0:8080 (everybody)"
+            .to_owned()
+    })
 }

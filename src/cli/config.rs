@@ -1,14 +1,17 @@
 //! Settings from a file: they become the defaults of the flags of the same name, so that a flag and the environment
 //! win over them, and a value is checked in one place whatever its source.
 
+use std::cmp::Ordering;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use toml::{Table, Value};
 
-use super::args::Args;
+use super::args::{Args, Command, RunArgs};
 
 /// Why there is nothing to run.
 pub enum Problem {
@@ -27,7 +30,56 @@ pub fn parse(argv: &[OsString]) -> Result<Args, Problem> {
             .map_err(Problem::File)?;
     }
     let matches = command.try_get_matches_from(argv).map_err(Problem::Usage)?;
-    Args::from_arg_matches(&matches).map_err(Problem::Usage)
+    read_matches(&matches).map_err(Problem::Usage)
+}
+
+fn read_matches(matches: &ArgMatches) -> Result<Args, clap::Error> {
+    let mut args = Args::from_arg_matches(matches)?;
+    if let (Command::Run(run), Some(("run", given))) = (&mut args.command, matches.subcommand()) {
+        settle(run, given)?;
+    }
+    Ok(args)
+}
+
+/// A session string names room and worker; so do flags of their own. What is given nearer to the user wins, and what
+/// is given twice at the same place is a mistake.
+fn settle(run: &mut RunArgs, given: &ArgMatches) -> Result<(), clap::Error> {
+    let conflict = |message: &str| Err(Args::command().error(ErrorKind::ArgumentConflict, message));
+    let source = |id| given.value_source(id);
+    if run.session.is_some() && run.room.is_some() {
+        match source("session").cmp(&source("room")) {
+            Ordering::Greater => run.room = None,
+            Ordering::Less => run.session = None,
+            Ordering::Equal => {
+                return conflict(
+                    "a session string (--session, LOANER_SESSION) and a room (--room, LOANER_ROOM) are both given; \
+                     leave one of them out",
+                );
+            }
+        }
+    }
+    if run.worker.is_some() && run.auto_select {
+        match source("worker").cmp(&source("auto_select")) {
+            Ordering::Greater => run.auto_select = false,
+            Ordering::Less => run.worker = None,
+            Ordering::Equal => {
+                return conflict(
+                    "--worker names a worker, and --auto-select looks for one; leave one of them out",
+                );
+            }
+        }
+    }
+    if run.session.is_some() {
+        let session = source("session");
+        for id in ["worker", "auto_select"] {
+            if source(id) == Some(ValueSource::CommandLine) && session == source(id) {
+                return conflict(
+                    "a session string names its worker; leave --worker and --auto-select out",
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 fn find(argv: &[OsString]) -> anyhow::Result<Option<(PathBuf, Table)>> {
@@ -136,7 +188,6 @@ fn texts(value: &Value) -> anyhow::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::Command;
     use super::*;
 
     fn parse_with(file: &str, argv: &[&str]) -> Result<Args, String> {
@@ -145,7 +196,7 @@ mod tests {
         let matches = command
             .try_get_matches_from(argv)
             .map_err(|error| error.to_string())?;
-        Args::from_arg_matches(&matches).map_err(|error| error.to_string())
+        read_matches(&matches).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -174,6 +225,29 @@ mod tests {
             panic!()
         };
         assert_eq!(hub.listen.len(), 2);
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_setting_that_means_another_worker() {
+        const SESSION: &str = "sleap-session:eyJyIjogImEiLCAidCI6ICJiIiwgInAiOiAiYyJ9";
+        let file = format!("[run]\nsession = \"{SESSION}\"\nauto-select = true");
+        let run = |argv: &[&str]| match parse_with(&file, argv).map(|args| args.command) {
+            Ok(Command::Run(run)) => Ok(run),
+            Ok(_) => panic!("not a run"),
+            Err(error) => Err(error),
+        };
+        let given = run(&["loaner", "run", "p"]).expect("the setting");
+        assert!(given.session.is_some());
+        let given =
+            run(&["loaner", "run", "p", "--room", "a", "--worker", "w"]).expect("the flags");
+        assert!(given.session.is_none() && !given.auto_select);
+        assert_eq!(given.room.as_deref(), Some("a"));
+        for argv in [
+            ["loaner", "run", "p", "--session", SESSION, "--room", "a"],
+            ["loaner", "run", "p", "--session", SESSION, "--worker", "a"],
+        ] {
+            assert!(run(&argv).is_err_and(|error| error.contains("leave")));
+        }
     }
 
     #[test]

@@ -101,6 +101,16 @@ impl Failure {
 
     /// What happened, and why.
     pub fn message(&self) -> String {
-        format!("{:#}", self.error)
+        // Some errors quote their cause already.
+        self.error.chain().skip(1).map(ToString::to_string).fold(
+            self.error.to_string(),
+            |text, cause| {
+                if text.contains(&cause) {
+                    text
+                } else {
+                    format!("{text}: {cause}")
+                }
+            },
+        )
     }
 }

@@ -10,6 +10,7 @@ mod ui;
 mod worker;
 mod workers;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::args::{Args, Command};
 use self::exit::{Exit, Failure};
+use loaner::wire::RoomCredentials;
 use loaner::worker::jobs::keeper;
 
 /// Runs the command that the process was given.
@@ -30,14 +32,46 @@ pub fn main() -> ExitCode {
     }
     let args = match config::parse(&argv) {
         Ok(args) => args,
+        Err(config::Problem::Usage(error)) if error.use_stderr() && wants_json(&argv) => {
+            let text = error.to_string();
+            let message = text.strip_prefix("error: ").unwrap_or(&text).trim();
+            return report(&Failure::say(Exit::Usage, message), true);
+        }
         Err(config::Problem::Usage(error)) => error.exit(),
-        Err(config::Problem::File(error)) => return report(&Failure::usage(error), false),
+        Err(config::Problem::File(error)) => {
+            return report(&Failure::usage(error), wants_json(&argv));
+        }
     };
     log(&args);
     let json = args.json;
     match dispatch(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure, json),
+    }
+}
+
+/// Whether failures are to be JSON, where the command line itself is wrong and cannot be asked.
+fn wants_json(argv: &[OsString]) -> bool {
+    argv.iter().any(|word| word == "--json")
+        || std::env::var("LOANER_JSON").is_ok_and(|text| {
+            let text = text.to_ascii_lowercase();
+            !matches!(text.as_str(), "" | "0" | "f" | "n" | "no" | "off" | "false")
+        })
+}
+
+/// A room and its token, which are of no use without each other.
+fn room(room: Option<String>, token: Option<String>) -> Result<Option<RoomCredentials>, Failure> {
+    match (room, token) {
+        (Some(room_id), Some(token)) => Ok(Some(RoomCredentials { room_id, token })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(Failure::say(
+            Exit::Usage,
+            "--room needs its token: give --token T too (a worker prints both when it starts)",
+        )),
+        (None, Some(_)) => Err(Failure::say(
+            Exit::Usage,
+            "--token needs its room: give --room ID too (a worker prints both when it starts)",
+        )),
     }
 }
 
@@ -59,8 +93,12 @@ fn serve(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 
 fn log(args: &Args) {
     let default = match args.verbose {
-        0 if args.command.is_server() => "warn,loaner=info,loaner::chart=warn",
-        0 => "error",
+        // The stack's own warnings speak of what is usual at the beginning of every connection.
+        0 if args.command.is_server() => {
+            "warn,rtc_dtls=error,rtc_ice=error,loaner=info,loaner::chart=warn"
+        }
+        // A hub out of reach is what the command itself reports.
+        0 => "error,loaner::actors::session=off",
         1 => "warn,loaner=info",
         _ => "info,loaner=debug",
     };
@@ -133,6 +171,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        for sub in super::Args::command().get_subcommands() {
+            let help = sub
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let example = format!("\n  loaner {}", sub.get_name());
+            assert!(
+                help.starts_with("Examples:\n") && help.contains(&example),
+                "{help}"
+            );
+            assert!(
+                help.ends_with("Exit codes and configuration: loaner --help"),
+                "{help}"
+            );
+            assert!(help.lines().all(|line| line.len() <= 90), "{help}");
+        }
     }
 
     #[test]

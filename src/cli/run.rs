@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use loaner::charts::submission::Why;
-use loaner::client::{Choice, ClientConfig, ClientError, Package, Report, RunningClient};
+use loaner::client::{
+    Choice, ClientConfig, ClientError, Package, PackageError, Report, RunningClient,
+};
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
 use loaner::wire::RoomCredentials;
 use loaner::worker::jobs::archive::list;
@@ -19,6 +21,7 @@ use super::{Signals, print};
 /// Sends a package and brings its results back.
 pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    let (room, choice) = target(&args)?;
     let plane = DataPlane::start().map_err(|error| Failure::new(Exit::Other, error))?;
     if let Some(warning) = check_socket_buffers() {
         tracing::warn!("{warning}");
@@ -30,7 +33,6 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
         )
     })?;
     let package = open(&args, &plane, &mut signals).await?;
-    let (room, choice) = target(&args)?;
     let ui = Arc::new(Terminal::new(json));
     let config = ClientConfig {
         hub: args.hub,
@@ -89,7 +91,13 @@ async fn open(
     };
     opened
         .map_err(|error| Failure::new(Exit::Defect, error))?
-        .map_err(|error| Failure::new(Exit::File, error))
+        .map_err(|error| match error {
+            PackageError::NothingToRun { .. } => Failure::say(
+                Exit::File,
+                format!("{error}; `loaner run --help` says what a package is"),
+            ),
+            error => Failure::new(Exit::File, error),
+        })
 }
 
 fn target(args: &RunArgs) -> Result<(RoomCredentials, Choice), Failure> {
@@ -100,18 +108,18 @@ fn target(args: &RunArgs) -> Result<(RoomCredentials, Choice), Failure> {
         };
         return Ok((room, Choice::Worker(session.peer_id.clone())));
     }
-    let (Some(room_id), Some(token)) = (args.room.clone(), args.token.clone()) else {
-        return Err(Failure::say(
+    let room = super::room(args.room.clone(), args.token.clone())?.ok_or_else(|| {
+        Failure::say(
             Exit::Usage,
-            "give either --session STRING, or --room ID and --token T",
-        ));
-    };
+            "where to? Give --session STRING (a worker prints it when it starts), or --room ID and --token T",
+        )
+    })?;
     let choice = match &args.worker {
         Some(worker) => Choice::Worker(worker.clone()),
         None if args.auto_select => Choice::Auto,
         None => Choice::Ask,
     };
-    Ok((RoomCredentials { room_id, token }, choice))
+    Ok((room, choice))
 }
 
 fn show(report: &Report, json: bool) {

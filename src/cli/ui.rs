@@ -1,6 +1,7 @@
 //! What a person sees of a submission: bars on a terminal, plain lines in a pipe, JSON on request.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,6 +17,7 @@ pub struct Terminal {
     json: bool,
     fancy: bool,
     bar: Mutex<Option<ProgressBar>>,
+    running: AtomicBool,
 }
 
 impl Terminal {
@@ -25,6 +27,7 @@ impl Terminal {
             json,
             fancy: !json && std::io::stderr().is_terminal(),
             bar: Mutex::new(None),
+            running: AtomicBool::new(false),
         }
     }
 
@@ -93,8 +96,13 @@ impl Terminal {
             Progress::Connected => self.spin("Connected".to_owned()),
             Progress::Uploading { bytes } => self.transfer("Sending", *bytes),
             Progress::Uploaded { bytes } | Progress::Downloaded { bytes } => self.at(*bytes),
+            // A quick worker starts before the last acknowledgement is back.
+            Progress::Sent if self.running.load(Ordering::Relaxed) => {}
             Progress::Sent => self.spin("The package is sent; the worker prepares it".to_owned()),
-            Progress::Started { name } => self.spin(format!("Running {name}")),
+            Progress::Started { name } => {
+                self.running.store(true, Ordering::Relaxed);
+                self.spin(format!("Running {name}"));
+            }
             Progress::Ended { name, code: 0 } => self.spin(format!("{name} is done")),
             Progress::Ended { name, code } => {
                 self.finish();

@@ -1,7 +1,6 @@
 //! `loaner worker`.
 
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
-use loaner::wire::RoomCredentials;
 use loaner::worker::jobs::archive::UnpackLimits;
 use loaner::worker::jobs::keeper::own_exe;
 use loaner::worker::jobs::scratch::default_base;
@@ -16,6 +15,7 @@ use super::{Signals, print};
 /// Runs a worker until it is told to stop.
 pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    let room = super::room(args.room, args.token)?;
     if let Some(warning) = check_socket_buffers() {
         tracing::warn!("{warning}");
     }
@@ -29,10 +29,7 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     }
     let config = WorkerConfig {
         hub: args.hub.clone(),
-        room: args
-            .room
-            .zip(args.token)
-            .map(|(room_id, token)| RoomCredentials { room_id, token }),
+        room,
         capabilities,
         work_dir: args.work_dir.unwrap_or_else(default_base),
         jobs: JobSettings {

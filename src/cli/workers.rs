@@ -1,24 +1,26 @@
 //! `loaner workers`.
 
 use loaner::client::list_workers;
-use loaner::wire::{PeerInfo, RoomCredentials};
+use loaner::wire::PeerInfo;
 use serde_json::json;
 
 use super::args::WorkersArgs;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::run::failure;
 use super::{Signals, print};
 
 /// Lists the workers of a room.
 pub async fn run(args: WorkersArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let room = RoomCredentials {
-        room_id: args.room,
-        token: args.token,
-    };
+    let room = super::room(args.room, args.token)?.ok_or_else(|| {
+        Failure::say(
+            Exit::Usage,
+            "which room? Give --room ID and --token T (a worker prints both when it starts)",
+        )
+    })?;
     let workers = tokio::select! {
         workers = list_workers(args.hub, room, args.min_gpu_memory) => workers.map_err(failure)?,
-        () = signals.next() => return Err(Failure::say(super::exit::Exit::Interrupted, "stopped by the user")),
+        () = signals.next() => return Err(Failure::say(Exit::Interrupted, "stopped by the user")),
     };
     if workers.is_empty() && !json {
         println!("No worker is in the room. Start one with `loaner worker --room ID --token T`.");

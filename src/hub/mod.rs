@@ -27,13 +27,14 @@ mod table;
 mod tokens;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr};
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::{App, HttpServer, web};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 
 pub use limits::HubLimits;
@@ -44,6 +45,9 @@ use tokens::Tokens;
 
 /// How long a draining hub waits for the peers to answer the close frames, before it drops them.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// Connections that the system holds for a listener until they are accepted.
+const BACKLOG: i32 = 1024;
 
 /// How a hub is set up. [`HubConfig::default`] is a hub on `127.0.0.1:8080` with the times of the original server.
 #[derive(Debug, Clone)]
@@ -121,6 +125,15 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // A hub that is restarted gets its port back although old connections linger.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// The hub, not yet running.
 #[derive(Debug)]
 pub struct Hub;
@@ -132,6 +145,12 @@ impl Hub {
         if config.listen.is_empty() {
             return Err(HubError::NoListener);
         }
+        // Bound before anything is started, so that there is nothing to undo.
+        let listeners = config
+            .listen
+            .iter()
+            .map(|&addr| bind(addr).map_err(|source| HubError::Bind { addr, source }))
+            .collect::<Result<Vec<_>, _>>()?;
         let config = Arc::new(config);
         let tokens = Arc::new(Tokens::new(config.id_token_lifetime));
         let table = Table::new(Arc::clone(&config), Arc::clone(&tokens));
@@ -153,11 +172,10 @@ impl Hub {
         .client_request_timeout(config.limits.request_time)
         .on_connect(|io, data: &mut Extensions| socket::remember(io, data))
         .disable_signals();
-        for addr in &config.listen {
-            server = server.bind(addr).map_err(|source| HubError::Bind {
-                addr: *addr,
-                source,
-            })?;
+        for (listener, &addr) in listeners.into_iter().zip(&config.listen) {
+            server = server
+                .listen(listener)
+                .map_err(|source| HubError::Bind { addr, source })?;
         }
         let addrs = server.addrs();
 
