@@ -4,7 +4,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::ClientError;
-use super::switchboard::{describe, worker_filter};
+use super::switchboard::describe::{describe, worker_filter};
 use crate::actors::session::{HubUrl, Send, SessionActor, SessionError, SessionNews, session};
 use crate::actors::{Died, Feed};
 use crate::charts::session::Input as SessionInput;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::capabilities::Capabilities;
 pub use self::jobs::work::JobSettings;
-pub(crate) use self::switchboard::ice_server;
+pub(crate) use self::switchboard::describe::ice_server;
 pub use self::switchboard::{Stop, Worker};
 use crate::actors::session::{HubUrl, SessionError};
 use crate::charts::availability::Status;

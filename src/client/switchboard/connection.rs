@@ -1,0 +1,231 @@
+//! The connection to the worker, and the files that go over it.
+
+use actix::prelude::*;
+use std::path::Path;
+
+use super::{Client, Link};
+use crate::actors::Feed;
+use crate::actors::peer::{Dial, LinkEvent, LinkId, LinkNews, connect};
+use crate::actors::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
+use crate::charts::PeerId;
+use crate::charts::peer::{Input as PeerInput, Lost};
+use crate::charts::submission::Input;
+use crate::charts::transfer::Input as TransferInput;
+use crate::client::Progress;
+use crate::client::reader::{Place, ResultsComing, read};
+use crate::files::send_file;
+use crate::wire::{ChannelText, PackageKind, ToHub};
+
+impl Client {
+    pub(super) fn dial(&mut self, ctx: &mut Context<Self>) {
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let addr = connect(Dial {
+            link: id,
+            peer: PeerId::from(self.worker_id()),
+            offer: None,
+            config: self.rtc.clone(),
+            plane: self.plane.clone(),
+            owner: ctx.address().recipient(),
+            supervisor: Some(ctx.address().recipient()),
+        });
+        self.link = Some(Link {
+            id,
+            addr,
+            channel: None,
+            open: false,
+        });
+    }
+
+    pub(super) fn drop_connection(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.addr.do_send(Feed(PeerInput::Close));
+        }
+    }
+
+    pub(super) fn begin_transfer(
+        &self,
+        direction: Direction,
+        ctx: &mut Context<Self>,
+    ) -> (Addr<TransferActor>, Milestones) {
+        let name = if direction == Direction::Out {
+            "package"
+        } else {
+            "results"
+        };
+        transfer(
+            ctx.address().recipient(),
+            direction,
+            name,
+            Some(ctx.address().recipient()),
+        )
+    }
+
+    pub(super) fn send_package(&mut self, ctx: &mut Context<Self>) {
+        let Some(channel) = self.link.as_ref().and_then(|link| link.channel.clone()) else {
+            return;
+        };
+        let (addr, milestones) = self.begin_transfer(Direction::Out, ctx);
+        self.upload = Some(addr);
+        let (path, name, size, ui) = (
+            self.package.path.clone(),
+            self.package.name.clone(),
+            self.package.size,
+            self.ui.clone(),
+        );
+        ui.progress(Progress::Uploading { bytes: size });
+        self.plane.spawn(async move {
+            for text in [
+                ChannelText::PackageType(PackageKind::Train),
+                ChannelText::OutputDir("models".to_owned()),
+            ] {
+                if let Err(error) = channel.send_text(&text.to_text()).await {
+                    return milestones.broke(error);
+                }
+            }
+            send_file(
+                channel,
+                path,
+                name,
+                "False".to_owned(),
+                milestones,
+                |bytes| {
+                    ui.progress(Progress::Uploaded { bytes });
+                },
+            )
+            .await;
+        });
+    }
+
+    pub(super) fn receive_results(&mut self, ctx: &mut Context<Self>) {
+        let Some(coming) = self.coming.take() else {
+            return;
+        };
+        let (addr, milestones) = self.begin_transfer(Direction::In, ctx);
+        self.download = Some(addr);
+        let name = free_name(&self.output_dir, &coming.name);
+        self.ui.progress(Progress::Downloading {
+            name: name.clone(),
+            bytes: coming.size,
+        });
+        // A reader that is gone has lost its channel, which is reported on its own.
+        let _ = coming.reply.send(Place {
+            dir: self.output_dir.clone(),
+            name,
+            milestones,
+        });
+    }
+
+    pub(super) fn stop_streams(&mut self) {
+        for transfer in [self.upload.take(), self.download.take()]
+            .into_iter()
+            .flatten()
+        {
+            transfer.do_send(Feed(TransferInput::Abort));
+        }
+    }
+}
+
+impl Handler<LinkNews> for Client {
+    type Result = ();
+
+    fn handle(&mut self, news: LinkNews, ctx: &mut Self::Context) {
+        let (sender, target) = (self.peer_id.clone(), self.worker_id());
+        let Some(link) = self.link.as_mut().filter(|link| link.id == news.link) else {
+            return;
+        };
+        match news.what {
+            LinkEvent::Description(sdp) => self.send(ToHub::Offer {
+                sender,
+                target,
+                sdp,
+            }),
+            LinkEvent::Channel(channel) => {
+                link.channel = Some(channel.clone());
+                let (said, coming) = (ctx.address().recipient(), ctx.address().recipient());
+                self.readers.push(self.plane.spawn(read(
+                    news.link,
+                    channel,
+                    said,
+                    coming,
+                    self.ui.clone(),
+                )));
+            }
+            LinkEvent::Open => {
+                link.open = true;
+                self.ui.progress(Progress::Connected);
+                self.feed(Input::ChannelOpen);
+            }
+            LinkEvent::Suspect => self.ui.progress(Progress::Suspect),
+            LinkEvent::Recovered => self.ui.progress(Progress::Recovered),
+            LinkEvent::Lost(why) => {
+                link.open = false;
+                self.feed(if why == Lost::NeverOpened {
+                    Input::DialFailed
+                } else {
+                    Input::LinkLost
+                });
+            }
+            LinkEvent::Closed => {}
+        }
+    }
+}
+
+impl Handler<ResultsComing> for Client {
+    type Result = ();
+
+    fn handle(&mut self, coming: ResultsComing, _: &mut Self::Context) {
+        if self
+            .link
+            .as_ref()
+            .is_some_and(|link| link.id == coming.link)
+        {
+            self.coming = Some(coming);
+            self.feed(Input::ResultsAnnounced);
+        }
+    }
+}
+
+impl Handler<TransferEnded> for Client {
+    type Result = ();
+
+    fn handle(&mut self, ended: TransferEnded, _: &mut Self::Context) {
+        let event = match (ended.result, ended.direction) {
+            (Ok(_), Direction::Out) => {
+                self.ui.progress(Progress::Sent);
+                Input::PackageSent
+            }
+            (Ok(path), Direction::In) => {
+                self.ui.progress(Progress::Received { path: path.clone() });
+                self.results = Some(path);
+                Input::ResultsReceived
+            }
+            (Err(reason), direction) => {
+                self.detail.get_or_insert(reason);
+                if direction == Direction::Out {
+                    Input::SendFailed
+                } else {
+                    Input::ReceiveFailed
+                }
+            }
+        };
+        self.feed(event);
+    }
+}
+
+/// `name`, or `name-2` and so on: results never replace what is there.
+fn free_name(dir: &Path, name: &str) -> String {
+    let path = Path::new(name);
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let extension = path
+        .extension()
+        .map(|extension| format!(".{}", extension.to_string_lossy()))
+        .unwrap_or_default();
+    std::iter::once(name.to_owned())
+        .chain((2..).map(|number| format!("{stem}-{number}{extension}")))
+        .find(|candidate| !dir.join(candidate).exists())
+        .unwrap_or_else(|| name.to_owned())
+}

@@ -1,0 +1,42 @@
+//! What a client says of itself, and whom it looks for.
+
+use serde_json::json;
+
+use crate::wire::{Filters, Metadata, Properties, Register};
+
+/// What the registration says of a client (protocol page, 1.1); identity and room are the session's.
+pub(in crate::client) fn describe() -> Register {
+    let mut properties = Properties::new();
+    properties.insert("platform".to_owned(), json!(std::env::consts::OS));
+    properties.insert("loaner".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+    Register {
+        peer_id: String::new(),
+        room_id: String::new(),
+        token: String::new(),
+        id_token: String::new(),
+        role: Some("client".to_owned()),
+        is_admin: None,
+        metadata: Some(Metadata {
+            tags: vec!["sleap-rtc".to_owned(), "training-client".to_owned()],
+            properties,
+        }),
+    }
+}
+
+/// Every worker of the room with enough memory, whatever its status: who finds all of them busy wants to be told so.
+pub(in crate::client) fn worker_filter(room_id: &str, min_gpu_memory_mb: u64) -> Filters {
+    let properties = (min_gpu_memory_mb > 0).then(|| {
+        let mut properties = Properties::new();
+        properties.insert(
+            "gpu_memory_mb".to_owned(),
+            json!({ "$gte": min_gpu_memory_mb }),
+        );
+        properties
+    });
+    Filters {
+        role: Some("worker".to_owned()),
+        room_id: Some(room_id.to_owned()),
+        tags: None,
+        properties,
+    }
+}

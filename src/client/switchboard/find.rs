@@ -1,0 +1,117 @@
+//! Finding a worker, and asking it for the job.
+
+use actix::prelude::*;
+use serde_json::json;
+
+use super::describe::worker_filter;
+use super::{Chosen, Client};
+use crate::charts::submission::Input;
+use crate::client::{Choice, Progress};
+use crate::wire::{JobRequest, PeerInfo, PeerMessage, ToHub};
+
+impl Client {
+    pub(super) fn discover(&mut self, ctx: &mut Context<Self>) {
+        let Choice::Worker(id) = &self.choice else {
+            let filters = worker_filter(&self.room_id, self.min_gpu_memory_mb);
+            return self.send(ToHub::DiscoverPeers {
+                from_peer_id: self.peer_id.clone(),
+                filters,
+            });
+        };
+        // The registration has told who is there: no need to ask.
+        if self.present.peer_list.contains(id) {
+            let metadata = self
+                .present
+                .peer_metadata
+                .get(id)
+                .cloned()
+                .unwrap_or_default();
+            ctx.notify(Chosen(Some(PeerInfo {
+                peer_id: id.clone(),
+                role: "worker".to_owned(),
+                metadata,
+                connected_at: 0.0,
+            })));
+        } else {
+            self.detail = Some(format!(
+                "the worker {id} is not in the room now; is it running?"
+            ));
+            self.feed(Input::NoWorker);
+        }
+    }
+
+    pub(super) fn discovered(&mut self, peers: Vec<PeerInfo>, ctx: &mut Context<Self>) {
+        let all = peers.len();
+        let mut free: Vec<_> = peers
+            .into_iter()
+            .filter(|peer| peer.text("status") == Some("available"))
+            .collect();
+        free.sort_by_key(|peer| std::cmp::Reverse(peer.number("gpu_memory_mb").unwrap_or(0)));
+        match (free.len(), &self.choice) {
+            (0, _) => {
+                let memory = self.min_gpu_memory_mb;
+                self.detail = Some(match (all, memory) {
+                    (0, 0) => "no worker is in the room; start one with `loaner worker`".to_owned(),
+                    (0, _) => format!(
+                        "no worker of the room has {memory} MB of GPU memory; `loaner workers` lists them"
+                    ),
+                    _ => format!(
+                        "all {all} fitting workers of the room are busy or reserved; try again later"
+                    ),
+                });
+                self.feed(Input::NoWorker);
+            }
+            (1, _) | (_, Choice::Auto | Choice::Worker(_)) => {
+                let best = free.into_iter().next();
+                ctx.notify(Chosen(best));
+            }
+            (_, Choice::Ask) => {
+                self.candidates = free;
+                self.feed(Input::WorkersFound);
+            }
+        }
+    }
+
+    pub(super) fn choose(&mut self, ctx: &mut Context<Self>) {
+        let (ui, workers, back) = (
+            self.ui.clone(),
+            std::mem::take(&mut self.candidates),
+            ctx.address(),
+        );
+        self.plane.spawn_blocking(move || {
+            let chosen = ui
+                .choose(&workers)
+                .and_then(|index| workers.into_iter().nth(index));
+            back.do_send(Chosen(chosen));
+        });
+    }
+
+    pub(super) fn request(&mut self) {
+        let size = self.package.size as f64 / 1e6;
+        self.tell_worker(&PeerMessage::JobRequest(JobRequest {
+            job_id: self.job.clone(),
+            job_type: Some("training".to_owned()),
+            dataset_info: Some(
+                json!({ "format": "zip", "path": self.package.name, "estimated_size_mb": size }),
+            ),
+            config: None,
+            requirements: Some(json!({ "min_gpu_memory_mb": self.min_gpu_memory_mb })),
+        }));
+    }
+}
+
+impl Handler<Chosen> for Client {
+    type Result = ();
+
+    fn handle(&mut self, chosen: Chosen, _: &mut Self::Context) {
+        let Some(worker) = chosen.0 else {
+            return self.feed(Input::NoWorker);
+        };
+        self.ui.progress(Progress::Chosen {
+            worker: worker.peer_id.clone(),
+        });
+        let negotiates = worker.metadata.properties.contains_key("loaner");
+        self.worker = Some(worker);
+        self.feed(Input::WorkerChosen { negotiates });
+    }
+}

@@ -1,0 +1,122 @@
+//! What the worker says: through the hub, and on the channel.
+
+use super::Client;
+use crate::actors::peer::RemoteAnswer;
+use crate::charts::submission::Input;
+use crate::client::Progress;
+use crate::client::reader::Said;
+use crate::wire::{ChannelText, FromHub, HubError, PeerMessage};
+use actix::prelude::*;
+
+impl Client {
+    pub(super) fn hear(&mut self, frame: FromHub, ctx: &mut Context<Self>) {
+        match frame {
+            FromHub::PeerList { peers } => self.discovered(peers, ctx),
+            FromHub::Answer { sender, sdp } if sender == self.worker_id() => {
+                if let Some(link) = &self.link {
+                    link.addr.do_send(RemoteAnswer(sdp));
+                }
+            }
+            FromHub::PeerMessage {
+                from_peer_id,
+                payload,
+            } if from_peer_id == self.worker_id() => match PeerMessage::parse(&payload) {
+                Ok(message) => self.hear_worker(message),
+                Err(error) => tracing::warn!(%error, "a message of the worker was not understood"),
+            },
+            FromHub::Error(error) => self.hear_error(&error),
+            other => tracing::debug!(frame = ?other, "not for a client"),
+        }
+    }
+
+    pub(super) fn hear_error(&mut self, error: &HubError) {
+        tracing::warn!(%error, "the hub reports an error");
+        if error.is_worker_busy() {
+            let status = error.current_status.as_deref().unwrap_or("busy");
+            self.detail = Some(format!(
+                "the worker is {status} for somebody else; try again later, or another worker"
+            ));
+            self.feed(Input::WorkerBusy);
+        } else if matches!(
+            error.code.as_deref(),
+            Some("PEER_NOT_FOUND" | "PEER_NOT_IN_ROOM")
+        ) {
+            self.detail = Some("the worker has left the room".to_owned());
+            self.feed(Input::JobRejected);
+            self.feed(Input::DialFailed);
+        }
+    }
+
+    pub(super) fn hear_worker(&mut self, message: PeerMessage) {
+        let connected = self.link.as_ref().is_some_and(|link| link.open);
+        match message {
+            PeerMessage::JobResponse(response) if response.job_id == self.job => {
+                if response.accepted {
+                    self.ui.progress(Progress::Reserved {
+                        job: self.job.clone(),
+                    });
+                    self.feed(Input::JobAccepted);
+                } else {
+                    let reason = response
+                        .reason
+                        .unwrap_or_else(|| "no reason given".to_owned());
+                    self.detail = Some(match response.message {
+                        Some(message) => {
+                            format!("the worker does not take the job: {reason} ({message})")
+                        }
+                        None => format!("the worker does not take the job: {reason}"),
+                    });
+                    self.feed(Input::JobRejected);
+                }
+            }
+            PeerMessage::JobCancelled { job_id, .. } if job_id == self.job => {
+                self.feed(Input::JobCancelled)
+            }
+            // While the channel is open, the verdict comes on it, in its place behind the results.
+            PeerMessage::JobFailed { job_id, error, .. } if job_id == self.job && !connected => {
+                self.detail = Some(error.message);
+                self.feed(Input::JobOver { ok: false });
+            }
+            other => tracing::debug!(message = ?other, "the worker reports"),
+        }
+    }
+
+    pub(super) fn heard_on_channel(&mut self, text: ChannelText) {
+        match text {
+            ChannelText::TrainJobStart(name) => self.ui.progress(Progress::Started { name }),
+            ChannelText::TrainJobEnd(name) => self.ui.progress(Progress::Ended { name, code: 0 }),
+            ChannelText::TrainJobError { name, code } => {
+                self.command_failed = true;
+                self.detail = Some(format!("{name} failed with exit code {code}"));
+                self.ui.progress(Progress::Ended { name, code });
+            }
+            ChannelText::TrainingJobsDone => self.feed(Input::CommandsDone {
+                ok: !self.command_failed,
+            }),
+            ChannelText::JobComplete { .. } => self.feed(Input::JobOver { ok: true }),
+            ChannelText::JobFailed { message, .. } => {
+                self.detail = Some(message);
+                self.feed(Input::JobOver { ok: false });
+            }
+            ChannelText::JobCancelled { .. } => self.feed(Input::JobCancelled),
+            other => tracing::debug!(message = ?other, "not for this client"),
+        }
+    }
+}
+
+impl Handler<Said> for Client {
+    type Result = ();
+
+    fn handle(&mut self, said: Said, _: &mut Self::Context) {
+        if self.link.as_ref().is_some_and(|link| link.id == said.link) {
+            match said.text {
+                Ok(text) => self.heard_on_channel(text),
+                Err(error) => {
+                    self.detail = Some(error.to_string());
+                    self.feed(Input::ResultsAnnounced);
+                    self.feed(Input::ReceiveFailed);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the hub says to a worker, and what other peers say through it.
+
+use super::Worker;
+use super::describe::ice_server;
+use crate::actors::Feed;
+use crate::actors::peer::RemoteCandidate;
+use crate::actors::session::SessionNews;
+use crate::charts::availability::Input as AvailabilityInput;
+use crate::charts::job::Input as JobInput;
+use crate::charts::{JobId, PeerId};
+use crate::wire::{FromHub, JobRequest, PeerMessage, RegisteredAuth, SessionString};
+use crate::worker::Notice;
+use actix::prelude::*;
+
+impl Handler<SessionNews> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, news: SessionNews, _: &mut Self::Context) {
+        match news {
+            SessionNews::Registered(registered) => self.registered(*registered),
+            SessionNews::Frame(frame) => self.hear(*frame),
+            SessionNews::Down => self.notice(Notice::HubLost),
+            SessionNews::Closed => self.finish(Ok(())),
+            SessionNews::Failed(error) => self.finish(Err(error.into())),
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn registered(&mut self, registered: RegisteredAuth) {
+        self.peer_id.clone_from(&registered.peer_id);
+        self.rtc.ice_servers = registered.ice_servers.into_iter().map(ice_server).collect();
+        let Some(token) = registered.token else {
+            return;
+        };
+        let session = SessionString {
+            room_id: registered.room_id,
+            token,
+            peer_id: registered.peer_id,
+        };
+        if self.told.as_ref() != Some(&session) {
+            self.told = Some(session.clone());
+            self.notice(Notice::Registered { session });
+        }
+    }
+
+    pub(super) fn hear(&mut self, frame: FromHub) {
+        match frame {
+            FromHub::Offer { sender, sdp } => {
+                let from = PeerId::from(sender);
+                self.offers.insert(from.clone(), sdp);
+                self.availability
+                    .do_send(Feed(AvailabilityInput::Offer { from }));
+            }
+            FromHub::Candidate { sender, candidate } => {
+                let newest = self
+                    .links
+                    .iter()
+                    .filter(|(_, link)| link.peer.as_str() == sender)
+                    .max_by_key(|(id, _)| **id);
+                if let Some((_, link)) = newest {
+                    link.addr.do_send(RemoteCandidate(candidate));
+                }
+            }
+            FromHub::PeerMessage {
+                from_peer_id,
+                payload,
+            } => self.hear_peer(PeerId::from(from_peer_id), &payload),
+            FromHub::Error(error) => tracing::warn!(%error, "the hub reports an error"),
+            FromHub::MetadataUpdated { metadata, .. } => {
+                let status = metadata
+                    .properties
+                    .get("status")
+                    .and_then(|status| status.as_str())
+                    .unwrap_or("unknown");
+                tracing::debug!(status, "the hub took the status");
+            }
+            FromHub::AdminConflict { current_admin, .. } => {
+                tracing::debug!(current_admin, "another worker leads the mesh")
+            }
+            other => tracing::debug!(frame = ?other, "not for a worker"),
+        }
+    }
+
+    pub(super) fn hear_peer(&mut self, from: PeerId, payload: &serde_json::Value) {
+        let message = match PeerMessage::parse(payload) {
+            Ok(message) => message,
+            Err(error) => return tracing::warn!(%from, %error, "a peer message was not understood"),
+        };
+        match message {
+            PeerMessage::JobRequest(request) => self.requested(from, request),
+            PeerMessage::JobAssignment { job_id, .. } => {
+                self.availability
+                    .do_send(Feed(AvailabilityInput::JobAssigned {
+                        from,
+                        job: JobId::from(job_id),
+                    }));
+            }
+            PeerMessage::JobCancel { job_id, reason } => match &self.job {
+                Some(job) if job.id.as_str() == job_id && job.holder == from => {
+                    tracing::info!(%from, job_id, reason, "the holder cancels the job");
+                    job.addr.do_send(Feed(JobInput::CancelRequested));
+                }
+                _ => {
+                    tracing::warn!(%from, job_id, "a cancel for a job that is not the sender's current one")
+                }
+            },
+            PeerMessage::Unknown { kind } => {
+                tracing::warn!(%from, kind, "a peer message of an unknown type")
+            }
+            other => {
+                tracing::warn!(%from, message = ?other, "a peer message that is not for a worker")
+            }
+        }
+    }
+
+    pub(super) fn requested(&mut self, from: PeerId, request: JobRequest) {
+        let unfit = match request.min_gpu_memory_mb() {
+            Ok(memory) => {
+                self.capabilities
+                    .unfit(memory, request.model_type(), request.job_type.as_deref())
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(reason) = &unfit {
+            tracing::info!(%from, job = request.job_id, reason, "the job is incompatible with this machine");
+        }
+        let job = JobId::from(request.job_id.as_str());
+        self.requests.insert((from.clone(), job.clone()), request);
+        self.availability
+            .do_send(Feed(AvailabilityInput::JobRequested {
+                from,
+                job,
+                fits: unfit.is_none(),
+            }));
+    }
+}

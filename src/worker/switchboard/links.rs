@@ -1,0 +1,75 @@
+//! What the connections of a worker say.
+
+use super::Worker;
+use crate::actors::Feed;
+use crate::actors::peer::{LinkEvent, LinkId, LinkNews};
+use crate::charts::availability::Input as AvailabilityInput;
+use crate::charts::job::Input as JobInput;
+use crate::charts::peer::Lost;
+use crate::charts::session::Input as SessionInput;
+use crate::wire::ToHub;
+use crate::worker::serve::serve;
+use actix::prelude::*;
+
+impl Handler<LinkNews> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, news: LinkNews, ctx: &mut Self::Context) {
+        match news.what {
+            LinkEvent::Description(sdp) => self.described(news.link, sdp),
+            LinkEvent::Channel(channel) => {
+                self.plane
+                    .spawn(serve(news.link, channel, ctx.address().recipient()));
+            }
+            LinkEvent::Open => tracing::debug!(link = %news.link, "the client is connected"),
+            LinkEvent::Suspect => {
+                tracing::warn!(link = %news.link, "the path to the client is gone for now; waiting up to 90 s")
+            }
+            LinkEvent::Recovered => {
+                tracing::info!(link = %news.link, "the path to the client is back")
+            }
+            LinkEvent::Lost(why) => self.lost(news.link, why),
+            LinkEvent::Closed => {
+                self.links.remove(&news.link);
+                self.advance_stop();
+            }
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn described(&self, link: LinkId, sdp: String) {
+        if let Some(link) = self.links.get(&link) {
+            self.send(ToHub::Answer {
+                sender: self.peer_id.clone(),
+                target: link.peer.to_string(),
+                sdp,
+            });
+        }
+    }
+
+    /// A connection is lost for good (worker-connection.md, ICE Connection State Management).
+    pub(super) fn lost(&mut self, id: LinkId, why: Lost) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        let peer = link.peer.clone();
+        tracing::info!(link = %id, %peer, ?why, "the connection is lost");
+        let others = self
+            .links
+            .iter()
+            .any(|(other, link)| *other != id && link.peer == peer);
+        if let Some(job) = &self.job
+            && job.link == Some(id)
+        {
+            job.addr.do_send(Feed(JobInput::LinkLost));
+        }
+        if !others {
+            self.availability
+                .do_send(Feed(AvailabilityInput::PeerLost { from: peer }));
+        }
+        if !self.stopping {
+            self.session.do_send(Feed(SessionInput::Reregister));
+        }
+    }
+}

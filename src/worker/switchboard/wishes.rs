@@ -1,0 +1,179 @@
+//! What the availability wants done.
+
+use super::describe::status_properties;
+use super::{CurrentJob, Link, MAX_LINKS, Worker};
+use crate::actors::Feed;
+use crate::actors::availability::Asked;
+use crate::actors::job::{Admit, job};
+use crate::actors::peer::{Dial, LinkId, connect};
+use crate::charts::availability::{Act, Status};
+use crate::charts::peer::Input as PeerInput;
+use crate::charts::{JobId, PeerId};
+use crate::wire::{
+    JobResponse, Metadata, PeerMessage, Refusal, ToHub, WorkerInfo, estimate_minutes,
+};
+use crate::worker::Notice;
+use crate::worker::serve::Announced;
+use actix::prelude::*;
+
+impl Handler<Asked> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, asked: Asked, ctx: &mut Self::Context) {
+        match asked.0 {
+            Act::AcceptJob { to, job } => self.accept_job(&to, job),
+            Act::RejectJob { to, job, reason } => self.reject_job(&to, job, reason),
+            Act::AcceptOffer { from } => self.accept_offer(from, ctx),
+            Act::RefuseOffer { to, status } => self.refuse_offer(to, status),
+            Act::AdmitPackage { from } => self.admit_package(from, ctx),
+            Act::RefusePackage { from } => {
+                if let Some(announced) = self.announced.remove(&from) {
+                    let status = self.published.borrow().status;
+                    let reason = format!("the worker is {} for somebody else", status.as_str());
+                    let _ = announced.reply.send(Err(reason));
+                }
+            }
+            Act::ExpectJob { from, job } => {
+                tracing::info!(%from, %job, "Job assigned and ready for WebRTC connection");
+                self.expect_job(from, job, ctx);
+            }
+            Act::Publish { status, job } => self.publish(status, job.as_ref()),
+            Act::ReleaseHolder { holder } => self.release(&holder),
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn accept_job(&mut self, to: &PeerId, job: JobId) {
+        let Some(request) = self.requests.remove(&(to.clone(), job)) else {
+            return;
+        };
+        let info = WorkerInfo {
+            gpu_utilization: self.capabilities.gpu_utilization,
+            available_memory_mb: self.capabilities.available_memory_mb,
+        };
+        let minutes = estimate_minutes(&request);
+        self.tell(
+            to,
+            PeerMessage::JobResponse(JobResponse::accepted(request.job_id, minutes, info)),
+        );
+    }
+
+    pub(super) fn reject_job(&mut self, to: &PeerId, job: JobId, reason: &'static str) {
+        let Some(request) = self.requests.remove(&(to.clone(), job)) else {
+            return;
+        };
+        let message = (reason == JobResponse::INCOMPATIBLE).then(|| {
+            let memory = request.min_gpu_memory_mb().unwrap_or(u64::MAX);
+            self.capabilities
+                .unfit(memory, request.model_type(), request.job_type.as_deref())
+                .unwrap_or_else(|| "the requirements make no sense".to_owned())
+        });
+        self.tell(
+            to,
+            PeerMessage::JobResponse(JobResponse::rejected(request.job_id, reason, message)),
+        );
+    }
+
+    pub(super) fn accept_offer(&mut self, from: PeerId, ctx: &mut Context<Self>) {
+        let Some(offer) = self.offers.remove(&from) else {
+            return;
+        };
+        if self.links.len() >= MAX_LINKS {
+            return tracing::warn!(%from, "too many connections are open or closing; the offer is dropped");
+        }
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let addr = connect(Dial {
+            link: id,
+            peer: from.clone(),
+            offer: Some(offer),
+            config: self.rtc.clone(),
+            plane: self.plane.clone(),
+            owner: ctx.address().recipient(),
+            supervisor: Some(ctx.address().recipient()),
+        });
+        self.links.insert(id, Link { peer: from, addr });
+    }
+
+    pub(super) fn refuse_offer(&mut self, to: PeerId, status: Status) {
+        self.offers.remove(&to);
+        tracing::info!(%to, status = status.as_str(), "an offer was refused: worker_busy");
+        self.send(ToHub::Error(Refusal::worker_busy(
+            to.to_string(),
+            status.as_str(),
+        )));
+    }
+
+    pub(super) fn admit_package(&mut self, from: PeerId, ctx: &mut Context<Self>) {
+        let Some(announced) = self.announced.remove(&from) else {
+            return;
+        };
+        if self.job.is_none() {
+            let id = JobId::from(format!("job_{:08x}", rand::random::<u32>()));
+            self.expect_job(from, id, ctx);
+        }
+        match &mut self.job {
+            Some(job) => {
+                job.link = Some(announced.link);
+                let Announced {
+                    channel,
+                    announcement,
+                    reply,
+                    ..
+                } = announced;
+                job.addr.do_send(Admit {
+                    announcement,
+                    channel,
+                    reply,
+                });
+            }
+            None => {
+                let _ = announced.reply.send(Err(
+                    "the worker has no room for a job on its disk".to_owned()
+                ));
+            }
+        }
+    }
+
+    pub(super) fn expect_job(&mut self, holder: PeerId, id: JobId, ctx: &mut Context<Self>) {
+        let scratch = match self.scratch.job(id.as_str()) {
+            Ok(scratch) => scratch,
+            Err(error) => return tracing::error!(%error, "no directory for the job"),
+        };
+        let addr = job(
+            id.clone(),
+            holder.clone(),
+            scratch,
+            self.settings.clone(),
+            self.plane.clone(),
+            ctx.address().recipient(),
+            Some(ctx.address().recipient()),
+        );
+        self.job = Some(CurrentJob {
+            id,
+            holder,
+            link: None,
+            addr,
+        });
+    }
+
+    pub(super) fn publish(&self, status: Status, job: Option<&JobId>) {
+        let mut metadata = Metadata::default();
+        metadata.properties = status_properties(status, job);
+        self.send(ToHub::UpdateMetadata {
+            peer_id: self.peer_id.clone(),
+            metadata,
+        });
+        self.notice(Notice::Status {
+            status,
+            job: job.map(JobId::to_string),
+        });
+    }
+
+    pub(super) fn release(&self, holder: &PeerId) {
+        for link in self.links.values().filter(|link| link.peer == *holder) {
+            link.addr.do_send(Feed(PeerInput::Close));
+        }
+    }
+}
