@@ -37,11 +37,12 @@ impl Perform for TransferPerformer {
                 self.stop.send_replace(true);
             }
             Act::ReportDone | Act::ReportFailed => {
-                let result = self
-                    .result
-                    .take()
-                    .unwrap_or_else(|| Err("the transfer stalled or was stopped".to_owned()));
-                self.owner.do_send(TransferEnded(result));
+                // A file that came out of turn is none: only the chart says that there is one.
+                let done = act == Act::ReportDone;
+                let result = self.result.take().filter(|result| result.is_ok() == done);
+                let stopped = || Err("the transfer stalled or was stopped".to_owned());
+                self.owner
+                    .do_send(TransferEnded(result.unwrap_or_else(stopped)));
             }
         }
     }
