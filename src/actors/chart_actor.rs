@@ -51,13 +51,21 @@ pub struct Died {
     pub state: &'static str,
 }
 
+/// A timer that runs.
+struct Armed {
+    number: u64,
+    handle: SpawnHandle,
+}
+
 /// An actor that is driven by a chart.
 pub struct ChartActor<P: Perform> {
     chart: P::Chart,
     performer: P,
     instance: String,
     out: Out<<P::Chart as Chart>::Timer, <P::Chart as Chart>::Act>,
-    timers: HashMap<<P::Chart as Chart>::Timer, SpawnHandle>,
+    timers: HashMap<<P::Chart as Chart>::Timer, Armed>,
+    /// How many timers were ever armed: it tells two of the same name apart.
+    armed: u64,
     supervisor: Option<Recipient<Died>>,
 }
 
@@ -74,6 +82,7 @@ pub fn start<P: Perform>(
         instance: instance.into(),
         out: Out::default(),
         timers: HashMap::new(),
+        armed: 0,
         supervisor,
     }
     .start()
@@ -128,17 +137,26 @@ impl<P: Perform> ChartActor<P> {
         for effect in out.drain() {
             match effect {
                 Effect::Arm(timer, after) => {
+                    self.armed += 1;
+                    let number = self.armed;
                     let handle = ctx.run_later(after, move |actor, ctx| {
-                        actor.timers.remove(&timer);
-                        actor.feed(&P::Chart::fired(timer), ctx);
+                        // One that was due when it was cancelled still gets here: actix looks at cancelled futures later.
+                        if actor
+                            .timers
+                            .get(&timer)
+                            .is_some_and(|armed| armed.number == number)
+                        {
+                            actor.timers.remove(&timer);
+                            actor.feed(&P::Chart::fired(timer), ctx);
+                        }
                     });
-                    if let Some(old) = self.timers.insert(timer, handle) {
-                        ctx.cancel_future(old);
+                    if let Some(old) = self.timers.insert(timer, Armed { number, handle }) {
+                        ctx.cancel_future(old.handle);
                     }
                 }
                 Effect::Cancel(timer) => {
-                    if let Some(handle) = self.timers.remove(&timer) {
-                        ctx.cancel_future(handle);
+                    if let Some(armed) = self.timers.remove(&timer) {
+                        ctx.cancel_future(armed.handle);
                     }
                 }
                 Effect::Act(act) => self.performer.perform(act, ctx),

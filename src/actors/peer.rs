@@ -252,7 +252,7 @@ impl Handler<Opened> for PeerActor {
                 return;
             }
         };
-        let answers = matches!(setup.channel, None);
+        let answers = setup.channel.is_none();
         if self.chart().state() != "negotiating" {
             // Given up meanwhile: what came too late is closed at once.
             self.performer()

@@ -52,13 +52,13 @@ impl Perform for TransferPerformer {
                 self.stop.send_replace(true);
             }
             Act::ReportDone | Act::ReportFailed => {
-                let result = self
-                    .result
-                    .take()
-                    .unwrap_or_else(|| Err("the transfer stalled or was stopped".to_owned()));
+                // A file that came out of turn is none: only the chart says that there is one.
+                let done = act == Act::ReportDone;
+                let result = self.result.take().filter(|result| result.is_ok() == done);
+                let stopped = || Err("the transfer stalled or was stopped".to_owned());
                 self.owner.do_send(TransferEnded {
                     direction: self.direction,
-                    result,
+                    result: result.unwrap_or_else(stopped),
                 });
             }
         }

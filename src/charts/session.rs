@@ -202,7 +202,7 @@ impl Rules {
         }
     }
 
-    /// The steps towards the hub: each has the same deadline and the same way to fail.
+    /// The steps towards the hub: each has the same deadline and, but for the first, the same way to miss it.
     #[superstate(superstate = "living")]
     fn climbing(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
@@ -247,6 +247,8 @@ impl Rules {
             Input::SignedIn if self.room_known => Transition(State::connecting()),
             Input::SignedIn => Transition(State::joining_room()),
             Input::SignInFailed { jitter } => self.retry(*jitter, Next::SignIn),
+            // There is still no identity that is good: what timed out is what has to be tried again.
+            Input::Fired(Timer::Step) => self.retry(0, Next::SignIn),
             Input::Start
             | Input::RoomCreated
             | Input::RoomFailed { .. }

@@ -148,6 +148,25 @@ struct Rules {
     negotiates: bool,
 }
 
+/// What the worker has said of its work while this side still waited for its package to be acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ahead {
+    commands_done: bool,
+    /// Whether no command had failed, as far as that was said.
+    ok: bool,
+    announced: bool,
+    complete: bool,
+}
+
+impl Ahead {
+    const NOTHING: Ahead = Ahead {
+        commands_done: false,
+        ok: true,
+        announced: false,
+        complete: false,
+    };
+}
+
 statechart! {
     /// One submission of a client.
     Submission of Rules {
@@ -379,7 +398,7 @@ impl Rules {
                 context.act(Act::StopStreams);
                 fail(context, Why::JobFailed)
             }
-            Input::JobOver { ok: true } => context.ignore("results or their end come first"),
+            Input::JobOver { ok: true } => context.ignore("no package was sent yet"),
             Input::Start
             | Input::WorkersFound
             | Input::NoWorker
@@ -417,7 +436,7 @@ impl Rules {
     )]
     fn dialling(&mut self, attempt: &mut u8, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::ChannelOpen => Transition(State::sending()),
+            Input::ChannelOpen => Transition(State::sending(Ahead::NOTHING)),
             Input::DialFailed | Input::LinkLost | Input::Fired(Timer::Dial) => {
                 context.act(Act::DropConnection);
                 if *attempt < DIALS {
@@ -455,8 +474,26 @@ impl Rules {
     }
 
     #[state(superstate = "engaged", entry_action = "enter_sending")]
-    fn sending(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+    fn sending(&mut self, ahead: &mut Ahead, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
+            // The acknowledgement of the last bytes may come later than what a fast worker has to say.
+            Input::CommandsDone { ok } => {
+                (ahead.commands_done, ahead.ok) = (true, *ok);
+                Handled
+            }
+            Input::ResultsAnnounced => {
+                ahead.announced = true;
+                Handled
+            }
+            Input::JobOver { ok: true } => {
+                ahead.complete = true;
+                Handled
+            }
+            Input::PackageSent if ahead.announced => {
+                Transition(State::fetching(ahead.ok, ahead.complete))
+            }
+            Input::PackageSent if ahead.complete => done(context),
+            Input::PackageSent if ahead.commands_done => Transition(State::awaiting(ahead.ok)),
             Input::PackageSent => Transition(State::watching()),
             Input::SendFailed => fail(context, Why::NotSent),
             // A quick job is over before its package is acknowledged to the last byte.
@@ -486,7 +523,7 @@ impl Rules {
     fn watching(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::CommandsDone { ok } => Transition(State::awaiting(*ok)),
-            Input::ResultsAnnounced => Transition(State::fetching(true)),
+            Input::ResultsAnnounced => Transition(State::fetching(true, false)),
             Input::JobOver { ok: true } => done(context),
             Input::Start
             | Input::WorkersFound
@@ -526,7 +563,7 @@ impl Rules {
     )]
     fn awaiting(&mut self, ok: &mut bool, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::ResultsAnnounced => Transition(State::fetching(*ok)),
+            Input::ResultsAnnounced => Transition(State::fetching(*ok, false)),
             Input::JobOver { ok: true } => done(context),
             Input::Fired(Timer::Results) if *ok => fail(context, Why::NotReceived),
             Input::Fired(Timer::Results) => fail(context, Why::JobFailed),
@@ -558,8 +595,20 @@ impl Rules {
     }
 
     #[state(superstate = "engaged", entry_action = "enter_fetching")]
-    fn fetching(&mut self, ok: &mut bool, context: &mut Out, event: &Input) -> Outcome<State> {
+    fn fetching(
+        &mut self,
+        ok: &mut bool,
+        complete: &mut bool,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
         match event {
+            // Right behind the last bytes, the verdict may be here before they are on the disk.
+            Input::JobOver { ok: true } => {
+                *complete = true;
+                Handled
+            }
+            Input::ResultsReceived if self.negotiates && *complete => done(context),
             Input::ResultsReceived if self.negotiates => Transition(State::concluding()),
             Input::ResultsReceived if *ok => done(context),
             Input::ResultsReceived => fail(context, Why::JobFailed),
@@ -577,7 +626,7 @@ impl Rules {
             | Input::SendFailed
             | Input::CommandsDone { .. }
             | Input::ResultsAnnounced
-            | Input::JobOver { .. }
+            | Input::JobOver { ok: false }
             | Input::LinkLost
             | Input::Interrupt
             | Input::JobCancelled
@@ -807,6 +856,20 @@ impl Chart for Submission {
                     "the last attempt"
                 }
             }
+            (State::Sending { ahead, .. }, Input::PackageSent) => {
+                if ahead.announced {
+                    "results were announced meanwhile"
+                } else if ahead.complete {
+                    "the job was completed meanwhile"
+                } else if ahead.commands_done {
+                    "the commands were done meanwhile"
+                } else {
+                    "nothing was said meanwhile"
+                }
+            }
+            (State::Fetching { complete: true, .. }, Input::ResultsReceived) if ours => {
+                "a Loaner worker, and its verdict is here"
+            }
             (State::Fetching { .. }, Input::ResultsReceived) if ours => "a Loaner worker",
             (State::Fetching { ok: true, .. }, Input::ResultsReceived) => {
                 "a foreign worker, all went well"
@@ -818,7 +881,7 @@ impl Chart for Submission {
             (State::Awaiting { ok: false, .. }, Input::Fired(Timer::Results)) => "a command failed",
             (
                 State::Dialling { .. }
-                | State::Sending {}
+                | State::Sending { .. }
                 | State::Watching {}
                 | State::Awaiting { .. }
                 | State::Fetching { .. }

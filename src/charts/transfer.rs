@@ -106,7 +106,10 @@ impl Rules {
                 Transition(State::streaming())
             }
             // An empty file ends without ever having started.
-            Input::Ended => Transition(State::verifying()),
+            Input::Ended => {
+                context.arm(Timer::Stall, STALL);
+                Transition(State::verifying())
+            }
             Input::Progressed => context.ignore("progress begins with the first bytes"),
             Input::Verified => context.ignore("there is nothing to verify yet"),
             Input::Broke | Input::Abort | Input::Fired(_) => Super,

@@ -1,0 +1,168 @@
+//! What holds of every chart (the rules of the charts: every pair is decided, every state has its deadline).
+
+use std::collections::BTreeSet;
+
+use loaner::charts::availability::Availability;
+use loaner::charts::ice_watchdog::IceWatchdog;
+use loaner::charts::job::Job;
+use loaner::charts::keep_alive::KeepAlive;
+use loaner::charts::peer::Peer;
+use loaner::charts::session::Session;
+use loaner::charts::submission::Submission;
+use loaner::charts::transfer::Transfer;
+use loaner::charts::{Bound, Chart};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+use super::history::{History, Subject, config, histories};
+
+type Law = Result<(), TestCaseError>;
+
+fn spec<C: Chart>(state: &str) -> Bound {
+    C::states()
+        .iter()
+        .find(|spec| spec.name == state)
+        .map(|spec| spec.bound)
+        .unwrap()
+}
+
+fn every_event_is_decided<C: Chart>(history: &History<C>) -> Law {
+    for moment in &history.moments {
+        prop_assert!(!moment.undecided, "{:?} in {}", moment.event, moment.from);
+    }
+    Ok(())
+}
+
+fn what_is_ignored_changes_nothing<C: Chart>(history: &History<C>) -> Law {
+    for moment in history.moments.iter().filter(|moment| !moment.counted()) {
+        prop_assert!(moment.effects.is_empty());
+        prop_assert_eq!(moment.from, moment.to);
+    }
+    Ok(())
+}
+
+fn every_state_has_the_deadline_that_it_names<C: Chart>(history: &History<C>) -> Law {
+    for moment in &history.moments {
+        let running: Vec<_> = moment
+            .running
+            .keys()
+            .map(|timer| format!("{timer:?}"))
+            .collect();
+        match spec::<C>(moment.to) {
+            Bound::Timer(name) => {
+                prop_assert!(running.iter().any(|timer| timer == name), "{}", moment.to)
+            }
+            Bound::Open(_) => {}
+            Bound::Final => prop_assert!(running.is_empty(), "{:?} in {}", running, moment.to),
+        }
+    }
+    Ok(())
+}
+
+fn no_timer_fires_for_nothing<C: Chart>(history: &History<C>) -> Law {
+    for moment in history
+        .moments
+        .iter()
+        .filter(|moment| moment.fired().is_some())
+    {
+        prop_assert!(moment.counted(), "{:?} in {}", moment.event, moment.from);
+    }
+    Ok(())
+}
+
+fn nothing_comes_after_a_final_state<C: Chart>(history: &History<C>) -> Law {
+    let mut over = None;
+    for moment in &history.moments {
+        if let Some(state) = over {
+            prop_assert_eq!(moment.to, state);
+            prop_assert!(moment.effects.is_empty());
+        } else if spec::<C>(moment.to) == Bound::Final {
+            over = Some(moment.to);
+        }
+    }
+    Ok(())
+}
+
+/// The laws would hold of nothing if the histories were poor: together they see every state and every effect.
+fn histories_are_rich<C: Subject>(acts: &[&str]) {
+    let mut runner = TestRunner::deterministic();
+    let (mut states, mut done) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..1024 {
+        let history = histories::<C>().new_tree(&mut runner).unwrap().current();
+        states.extend(history.moments.iter().map(|moment| moment.to));
+        done.extend(history.acts().map(|act| act.as_ref().to_owned()));
+    }
+    let all: BTreeSet<_> = C::states().iter().map(|spec| spec.name).collect();
+    assert_eq!(states, all);
+    let all: BTreeSet<_> = acts.iter().map(|act| (*act).to_owned()).collect();
+    assert_eq!(done, all);
+}
+
+macro_rules! every_chart {
+    ($( $name:ident: $chart:ty, [$( $act:literal ),+]; )+) => { $(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn histories_are_rich() {
+                super::histories_are_rich::<$chart>(&[$( $act ),+]);
+            }
+
+            proptest! {
+                #![proptest_config(config())]
+
+                #[test]
+                fn every_event_is_decided(history in histories::<$chart>()) {
+                    super::every_event_is_decided(&history)?;
+                }
+
+                #[test]
+                fn what_is_ignored_changes_nothing(history in histories::<$chart>()) {
+                    super::what_is_ignored_changes_nothing(&history)?;
+                }
+
+                #[test]
+                fn every_state_has_the_deadline_that_it_names(history in histories::<$chart>()) {
+                    super::every_state_has_the_deadline_that_it_names(&history)?;
+                }
+
+                #[test]
+                fn no_timer_fires_for_nothing(history in histories::<$chart>()) {
+                    super::no_timer_fires_for_nothing(&history)?;
+                }
+
+                #[test]
+                fn nothing_comes_after_a_final_state(history in histories::<$chart>()) {
+                    super::nothing_comes_after_a_final_state(&history)?;
+                }
+            }
+        }
+    )+ };
+}
+
+every_chart! {
+    availability: Availability, [
+        "AcceptJob", "RejectJob", "AcceptOffer", "RefuseOffer", "AdmitPackage", "RefusePackage", "ExpectJob", "Publish",
+        "ReleaseHolder"
+    ];
+    ice_watchdog: IceWatchdog, ["LookAtIce", "ReportSuspect", "ReportRecovered", "ResetConnection"];
+    job: Job, [
+        "ReportBegun", "Prepare", "Run", "SendStarting", "SendStepDone", "Pack", "ReturnResults", "StopWork", "KillWork",
+        "RemoveScratch", "SendTerminal", "ReportEnded"
+    ];
+    keep_alive: KeepAlive, ["SendKeepAlive"];
+    peer: Peer, [
+        "SendOffer", "SendAnswer", "LogConnected", "ServeChannel", "TellWatchdogConnected", "TellWatchdogDisconnected",
+        "TellWatchdogFailed", "EndWatchdog", "ReportOpen", "ReportLost", "CloseStack", "ReportClosed"
+    ];
+    session: Session, [
+        "SignIn", "CreateRoom", "OpenSocket", "SendRegister", "ReportUp", "ReportDown", "DropSocket", "SayGoodbye",
+        "ReportClosed", "ReportFailed"
+    ];
+    submission: Submission, [
+        "Discover", "Choose", "SendJobRequest", "SendJobAssignment", "Dial", "DropConnection", "SendPackage",
+        "ReceiveResults", "StopStreams", "SendJobCancel", "ReportDone", "ReportFailed"
+    ];
+    transfer: Transfer, ["StopStream", "ReportDone", "ReportFailed"];
+}

@@ -1,0 +1,389 @@
+//! Random histories of a chart, on a clock of their own: armed timers have deadlines, time passes, and due timers fire.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use loaner::charts::{Chart, Effect, Out};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::FileFailurePersistence;
+
+/// A chart as the histories need it.
+pub trait Subject: Chart {
+    /// How often an event comes, beside the others. What ends everything comes seldom, or little would be seen.
+    fn weight(event: &Self::Input) -> u32 {
+        let _ = event;
+        4
+    }
+
+    /// A normal life: histories begin with as much of it as chance will have, and so come to see its later stages too.
+    fn life() -> Vec<Self::Input> {
+        Vec::new()
+    }
+
+    /// Sets the fields of an event that the alphabet leaves at one value.
+    fn vary(event: Self::Input, dice: u8) -> Self::Input {
+        let _ = dice;
+        event
+    }
+}
+
+/// One event, and what the chart made of it.
+#[derive(Clone)]
+pub struct Moment<C: Chart> {
+    /// When, since the beginning.
+    pub at: Duration,
+    /// What came; nothing at the very beginning.
+    pub event: Option<C::Input>,
+    /// The state before.
+    pub from: &'static str,
+    /// The state after.
+    pub to: &'static str,
+    /// The effects, timers included.
+    pub effects: Vec<Effect<C::Timer, C::Act>>,
+    /// Why the event was ignored, if it was.
+    pub ignored: Option<&'static str>,
+    /// Whether nobody decided it.
+    pub undecided: bool,
+    /// The chart after it.
+    pub chart: C,
+    /// The timers that run after it, by their deadlines.
+    pub running: BTreeMap<C::Timer, Duration>,
+}
+
+impl<C: Chart> Moment<C> {
+    /// The effects that are not about timers.
+    pub fn acts(&self) -> impl Iterator<Item = &C::Act> {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Act(act) => Some(act),
+            Effect::Arm(..) | Effect::Cancel(_) => None,
+        })
+    }
+
+    /// Whether this effect is among them.
+    pub fn has(&self, wanted: &C::Act) -> bool {
+        self.acts().any(|act| act == wanted)
+    }
+
+    /// The timer whose firing this was.
+    pub fn fired(&self) -> Option<C::Timer> {
+        self.event.as_ref().and_then(C::timer_of)
+    }
+
+    /// Whether the event counted.
+    pub fn counted(&self) -> bool {
+        self.ignored.is_none()
+    }
+}
+
+/// The time that was spent in one state.
+pub struct Stay<'a, C: Chart> {
+    /// When it began.
+    pub entered: Duration,
+    /// What ended it; nothing, where the history ends first.
+    pub ended: Option<&'a Moment<C>>,
+    /// When it ended, or the history did.
+    pub until: Duration,
+}
+
+/// What happened to one chart.
+#[derive(Clone)]
+pub struct History<C: Chart> {
+    /// Which of the chart's starts it began from.
+    pub start: usize,
+    /// Every event, in order.
+    pub moments: Vec<Moment<C>>,
+    /// The present.
+    pub now: Duration,
+    chart: C,
+    due: BTreeMap<C::Timer, Due>,
+    armed: u64,
+    /// Which of two timers that are due at the same moment fires first: the one armed last, or the one armed first.
+    last_first: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Duration,
+    order: u64,
+}
+
+impl<C: Subject> History<C> {
+    fn new(start: Index, last_first: bool) -> Self {
+        let mut starts = C::starts();
+        let start = start.index(starts.len());
+        let mut history = History {
+            start,
+            moments: Vec::new(),
+            now: Duration::ZERO,
+            chart: starts.swap_remove(start),
+            due: BTreeMap::new(),
+            armed: 0,
+            last_first,
+        };
+        history.happens(None);
+        history
+    }
+
+    fn happens(&mut self, event: Option<C::Input>) {
+        let from = self.chart.state();
+        let mut out = Out::default();
+        match &event {
+            None => self.chart.begin(&mut out),
+            Some(event) => self.chart.dispatch(event, &mut out),
+        }
+        for effect in out.effects() {
+            match effect {
+                Effect::Arm(timer, after) => {
+                    self.armed += 1;
+                    let due = Due {
+                        at: self.now + *after,
+                        order: self.armed,
+                    };
+                    self.due.insert(*timer, due);
+                }
+                Effect::Cancel(timer) => {
+                    self.due.remove(timer);
+                }
+                Effect::Act(_) => {}
+            }
+        }
+        self.moments.push(Moment {
+            at: self.now,
+            event,
+            from,
+            to: self.chart.state(),
+            effects: out.effects().to_vec(),
+            ignored: out.ignored(),
+            undecided: out.is_undecided(),
+            chart: self.chart.clone(),
+            running: self
+                .due
+                .iter()
+                .map(|(timer, due)| (*timer, due.at))
+                .collect(),
+        });
+    }
+
+    /// The timer that fires next.
+    fn next(&self) -> Option<(C::Timer, Duration)> {
+        let order = |due: &Due| {
+            if self.last_first {
+                u64::MAX - due.order
+            } else {
+                due.order
+            }
+        };
+        self.due
+            .iter()
+            .min_by_key(|(_, due)| (due.at, order(due)))
+            .map(|(timer, due)| (*timer, due.at))
+    }
+
+    /// Lets time pass; what is due on the way fires.
+    fn pass_until(&mut self, until: Duration) {
+        while let Some((timer, at)) = self.next().filter(|(_, at)| *at <= until) {
+            self.now = at;
+            self.due.remove(&timer);
+            self.happens(Some(C::fired(timer)));
+        }
+        self.now = until;
+    }
+
+    /// One of these events, by weight.
+    fn choose(events: Vec<C::Input>, dice: u16) -> Option<C::Input> {
+        let total: u32 = events.iter().map(C::weight).sum();
+        let mut left = u32::from(dice).checked_rem(total)?;
+        for event in events {
+            let weight = C::weight(&event);
+            if left < weight {
+                return Some(event);
+            }
+            left -= weight;
+        }
+        None
+    }
+
+    /// The events that the chart does not ignore now.
+    fn heard(&self) -> Vec<C::Input> {
+        let counts = |event: &C::Input| {
+            let mut out = Out::default();
+            self.chart.clone().dispatch(event, &mut out);
+            out.ignored().is_none()
+        };
+        C::alphabet().into_iter().filter(counts).collect()
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Tell(dice, vary) | Step::TellHeard(dice, vary) => {
+                let events = match step {
+                    Step::TellHeard(..) => self.heard(),
+                    _ => C::alphabet(),
+                };
+                if let Some(event) = Self::choose(events, dice) {
+                    self.happens(Some(C::vary(event, vary)));
+                }
+            }
+            Step::Wait(millis) => self.pass_until(self.now + Duration::from_millis(millis)),
+            Step::ToTimer => {
+                if let Some((_, at)) = self.next() {
+                    self.pass_until(at);
+                }
+            }
+            Step::JustBeforeTimer(millis) => {
+                if let Some((_, at)) = self.next() {
+                    self.now = self
+                        .now
+                        .max(at.saturating_sub(Duration::from_millis(millis)));
+                }
+            }
+        }
+    }
+
+    /// The same history, with nothing but time after it.
+    pub fn left_alone(&self, time: Duration) -> Self {
+        let mut alone = self.clone();
+        alone.pass_until(alone.now + time);
+        alone
+    }
+}
+
+impl<C: Chart> History<C> {
+    /// Whether the chart is in this state now.
+    pub fn chart_is(&self, state: &str) -> bool {
+        self.chart.state() == state
+    }
+
+    /// Every effect but the timers', in order.
+    pub fn acts(&self) -> impl Iterator<Item = &C::Act> {
+        self.moments.iter().flat_map(Moment::acts)
+    }
+
+    /// How many effects are like this.
+    pub fn count(&self, like: impl Fn(&C::Act) -> bool) -> usize {
+        self.acts().filter(|act| like(act)).count()
+    }
+
+    /// Every stay in a state, also when it was left and entered at once.
+    pub fn stays(&self, state: &str) -> Vec<Stay<'_, C>> {
+        let mut stays = Vec::new();
+        let mut entered = None;
+        for moment in &self.moments {
+            if let Some(since) = entered
+                && moment.to != state
+            {
+                stays.push(Stay {
+                    entered: since,
+                    ended: Some(moment),
+                    until: moment.at,
+                });
+                entered = None;
+            }
+            if moment.to == state && entered.is_none() {
+                entered = Some(moment.at);
+            }
+        }
+        stays.extend(entered.map(|entered| Stay {
+            entered,
+            ended: None,
+            until: self.now,
+        }));
+        stays
+    }
+
+    /// A state ends within its time, and its timer ends it exactly then.
+    pub fn lasts_at_most(
+        &self,
+        state: &str,
+        timer: C::Timer,
+        time: Duration,
+    ) -> Result<(), TestCaseError> {
+        for stay in self.stays(state) {
+            let lasted = stay.until - stay.entered;
+            prop_assert!(lasted <= time, "{state} lasted {lasted:?}");
+            if stay
+                .ended
+                .is_some_and(|moment| moment.fired() == Some(timer))
+            {
+                prop_assert_eq!(lasted, time, "{} was ended by its timer", state);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<C: Chart> fmt::Debug for History<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} (start {})", C::NAME, self.start)?;
+        for moment in &self.moments {
+            let Moment { from, to, .. } = moment;
+            write!(f, "{:>11.3} s  {from}", moment.at.as_secs_f64())?;
+            match &moment.event {
+                Some(event) => write!(f, " -- {event:?}")?,
+                None => write!(f, " -- the beginning")?,
+            }
+            match moment.ignored {
+                Some(reason) => writeln!(f, " -- ignored: {reason}")?,
+                None => writeln!(f, " -> {to} {:?}", moment.effects)?,
+            }
+        }
+        write!(f, "{:>11.3} s  the present", self.now.as_secs_f64())
+    }
+}
+
+/// One step of a history.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Any event.
+    Tell(u16, u8),
+    /// An event that the present state does not ignore.
+    TellHeard(u16, u8),
+    /// Time passes, in milliseconds.
+    Wait(u64),
+    /// The next timer fires.
+    ToTimer,
+    /// Time passes until so many milliseconds before the next timer fires; with 0, the timer is due and has not fired yet.
+    JustBeforeTimer(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<u16>(), any::<u8>()).prop_map(|(dice, vary)| Step::Tell(dice, vary)),
+        10 => (any::<u16>(), any::<u8>()).prop_map(|(dice, vary)| Step::TellHeard(dice, vary)),
+        2 => (0..2_000_u64).prop_map(Step::Wait),
+        1 => (0..120_000_u64).prop_map(Step::Wait),
+        2 => Just(Step::ToTimer),
+        2 => (0..=2_u64).prop_map(Step::JustBeforeTimer),
+    ]
+}
+
+/// Random histories of a chart.
+pub fn histories<C: Subject>() -> impl Strategy<Value = History<C>> {
+    let steps = prop::collection::vec(step(), 0..80);
+    (any::<Index>(), any::<Index>(), any::<bool>(), steps).prop_map(
+        |(start, lived, last_first, steps)| {
+            let mut history = History::new(start, last_first);
+            let life = C::life();
+            let lived = lived.index(life.len() + 1);
+            for event in life.into_iter().take(lived) {
+                history.happens(Some(event));
+            }
+            for step in &steps {
+                history.step(step);
+            }
+            history
+        },
+    )
+}
+
+/// Where counter-examples are kept; how many histories are tried is set by `PROPTEST_CASES`.
+pub fn config() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(
+            "proptest-regressions",
+        ))),
+        ..ProptestConfig::default()
+    }
+}

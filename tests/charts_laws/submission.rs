@@ -1,0 +1,284 @@
+//! The laws of `submission`.
+
+use std::time::Duration;
+
+use loaner::charts::submission::{Act, Input, Submission, Timer, Why};
+use proptest::prelude::*;
+
+use super::history::{History, Subject, config, histories};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+impl Subject for Submission {
+    fn life() -> Vec<Input> {
+        vec![
+            Input::Start,
+            Input::WorkersFound,
+            Input::WorkerChosen { negotiates: true },
+            Input::JobAccepted,
+            Input::ChannelOpen,
+            Input::PackageSent,
+            Input::CommandsDone { ok: true },
+            Input::ResultsAnnounced,
+            Input::ResultsReceived,
+        ]
+    }
+
+    fn weight(event: &Input) -> u32 {
+        match event {
+            Input::Interrupt
+            | Input::LinkLost
+            | Input::JobOver { ok: false }
+            | Input::JobCancelled => 1,
+            Input::NoWorker
+            | Input::JobRejected
+            | Input::WorkerBusy
+            | Input::SendFailed
+            | Input::ReceiveFailed => 1,
+            _ => 12,
+        }
+    }
+}
+
+fn ends(act: &Act) -> bool {
+    matches!(act, Act::ReportDone | Act::ReportFailed(_))
+}
+
+fn is_over(history: &History<Submission>) -> bool {
+    history.chart_is("done") || history.chart_is("failed")
+}
+
+/// Whether the worker that was chosen is one of ours.
+fn negotiates(history: &History<Submission>) -> bool {
+    history.moments.iter().any(|moment| {
+        moment.counted() && moment.event == Some(Input::WorkerChosen { negotiates: true })
+    })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// reading.md 7, from the client's side: a submission has one end, and it is the last thing that is said.
+    #[test]
+    fn the_end_is_told_once_and_last(history in histories::<Submission>()) {
+        prop_assert_eq!(history.count(ends), usize::from(is_over(&history)));
+        prop_assert!(!is_over(&history) || history.acts().last().is_some_and(ends));
+    }
+
+    /// reading.md 3: a connection is tried three times at the most, and what did not come up is dropped before the next is tried.
+    #[test]
+    fn at_most_three_connections_are_tried(history in histories::<Submission>()) {
+        prop_assert!(history.count(|act| *act == Act::Dial) <= 3);
+        let mut dialled = false;
+        for act in history.acts() {
+            match act {
+                Act::Dial => {
+                    prop_assert!(!dialled, "two connections at once");
+                    dialled = true;
+                }
+                Act::DropConnection => {
+                    prop_assert!(dialled);
+                    dialled = false;
+                }
+                _ => {}
+            }
+        }
+        history.lasts_at_most("requesting", Timer::Answer, seconds(5))?;
+        history.lasts_at_most("discovering", Timer::Answer, seconds(5))?;
+        for stay in history.stays("dialling") {
+            prop_assert!(stay.until - stay.entered <= seconds(30) * 3);
+        }
+    }
+
+    /// PEER-03 and PEER-06, from the client's side: a job is assigned only to a worker that accepted it, once, and before the
+    /// first connection is tried.
+    #[test]
+    fn a_job_is_assigned_only_when_accepted(history in histories::<Submission>()) {
+        let mut accepted = false;
+        let mut dialled = false;
+        prop_assert!(history.count(|act| *act == Act::SendJobRequest) <= 1);
+        prop_assert!(history.count(|act| *act == Act::SendJobAssignment) <= 1);
+        for moment in &history.moments {
+            accepted |= moment.event == Some(Input::JobAccepted) && moment.from == "requesting";
+            for act in moment.acts() {
+                match act {
+                    Act::SendJobAssignment => prop_assert!(accepted && !dialled),
+                    Act::Dial => {
+                        prop_assert!(!negotiates(&history) || accepted);
+                        dialled = true;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// PEER-08 and PEER-09, from the client's side: a cancel is sent once at the most, and only for a job that was assigned.
+    #[test]
+    fn a_cancel_follows_an_assignment(history in histories::<Submission>()) {
+        prop_assert!(history.count(|act| *act == Act::SendJobCancel) <= 1);
+        let mut assigned = false;
+        for act in history.acts() {
+            prop_assert!(assigned || *act != Act::SendJobCancel);
+            assigned |= *act == Act::SendJobAssignment;
+        }
+    }
+
+    /// CONN-09 and PEER-07, from the client's side: the package goes out once, on a channel that is open.
+    #[test]
+    fn the_package_is_sent_once_on_an_open_channel(history in histories::<Submission>()) {
+        prop_assert!(history.count(|act| *act == Act::SendPackage) <= 1);
+        for moment in &history.moments {
+            let opens = moment.from == "dialling" && moment.event == Some(Input::ChannelOpen);
+            prop_assert_eq!(moment.has(&Act::SendPackage), opens);
+        }
+    }
+
+    /// Ctrl+C, twice: the first is answered at once, and the second ends everything at once (issue 2, "Ctrl+C anywhere, twice
+    /// too, cleans up").
+    #[test]
+    fn a_second_interrupt_ends_at_once(history in histories::<Submission>()) {
+        let mut interrupts = 0;
+        for moment in &history.moments {
+            if moment.event != Some(Input::Interrupt) {
+                continue;
+            }
+            interrupts += 1;
+            let over = ["done", "failed"].contains(&moment.to);
+            prop_assert!(over || (interrupts == 1 && moment.to == "cancelling"));
+            if moment.from == "cancelling" {
+                prop_assert!(moment.has(&Act::ReportFailed(Why::Interrupted)));
+            }
+        }
+    }
+
+    /// PEER-08: a cancelled job's acknowledgement is waited for, 25 s at the most: the worker's 10 s of grace, and some.
+    #[test]
+    fn a_cancel_is_waited_for_25_s(history in histories::<Submission>()) {
+        history.lasts_at_most("cancelling", Timer::Cancel, seconds(25))?;
+        for moment in history.moments.iter().filter(|moment| moment.from == "cancelling" && moment.to != "cancelling") {
+            prop_assert!(moment.has(&Act::ReportFailed(Why::Interrupted)));
+        }
+        for moment in history.moments.iter().filter(|moment| moment.from == "cancelling") {
+            let acknowledged = matches!(moment.event, Some(Input::JobCancelled | Input::JobOver { .. }));
+            prop_assert!(!acknowledged || moment.to == "failed");
+        }
+    }
+
+    /// Nothing is left half-written (issue 2, "Bad input"): when the end is told, no stream is under way.
+    #[test]
+    fn no_stream_outlives_the_submission(history in histories::<Submission>()) {
+        let (mut upload, mut download) = (false, false);
+        for moment in &history.moments {
+            match moment.event {
+                Some(Input::PackageSent | Input::SendFailed) => upload = false,
+                Some(Input::ResultsReceived | Input::ReceiveFailed) => download = false,
+                _ => {}
+            }
+            for act in moment.acts() {
+                match act {
+                    Act::SendPackage => upload = true,
+                    Act::ReceiveResults => {
+                        prop_assert!(!upload && !download, "two streams at once");
+                        download = true;
+                    }
+                    Act::StopStreams => (upload, download) = (false, false),
+                    act if ends(act) => prop_assert!(!upload && !download, "{act:?} with a stream under way"),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// reading.md 8: done means that the worker says so and that what it returned is here; a foreign worker does not say so, and
+    /// its results, with no failed command before them, stand for it.
+    #[test]
+    fn done_means_done(history in histories::<Submission>()) {
+        if !history.chart_is("done") {
+            return Ok(());
+        }
+        let seen = |event: Input| history.moments.iter().any(|moment| moment.event.as_ref() == Some(&event));
+        let received = seen(Input::ResultsReceived);
+        prop_assert!(received || !history.acts().any(|act| *act == Act::ReceiveResults));
+        let complete = seen(Input::JobOver { ok: true });
+        prop_assert!(complete || (received && !negotiates(&history)));
+        prop_assert!(history.acts().any(|act| *act == Act::SendPackage));
+    }
+
+    /// reading.md 7: the verdict and the results come by different ways inside the client, and either may be first: when both
+    /// are here, the submission is done at once.
+    #[test]
+    fn results_and_verdict_may_come_in_either_order(history in histories::<Submission>()) {
+        if !negotiates(&history) {
+            return Ok(());
+        }
+        let (mut received, mut complete) = (false, false);
+        for moment in &history.moments {
+            let fetches = ["fetching", "concluding"].contains(&moment.from);
+            received |= fetches && moment.event == Some(Input::ResultsReceived);
+            complete |= (fetches || moment.from == "sending") && moment.event == Some(Input::JobOver { ok: true });
+            prop_assert!(!fetches || moment.has(&Act::ReportDone) == (received && complete));
+        }
+    }
+
+    /// A job can be over before the client has noticed that its package is: what the worker says of it meanwhile is not lost.
+    #[test]
+    fn what_a_fast_worker_says_is_not_lost(history in histories::<Submission>()) {
+        let (mut commands, mut announced, mut complete) = (false, false, false);
+        for moment in history.moments.iter().filter(|moment| moment.from == "sending") {
+            match moment.event {
+                Some(Input::CommandsDone { .. }) => commands = true,
+                Some(Input::ResultsAnnounced) => announced = true,
+                Some(Input::JobOver { ok: true }) => complete = true,
+                Some(Input::PackageSent) => {
+                    let expected = if announced {
+                        "fetching"
+                    } else if complete {
+                        "done"
+                    } else if commands {
+                        "awaiting"
+                    } else {
+                        "watching"
+                    };
+                    prop_assert_eq!(moment.to, expected);
+                    prop_assert_eq!(moment.has(&Act::ReceiveResults), announced);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// reading.md 10: a link that is lost for good ends a submission that was under way, at once.
+    #[test]
+    fn a_lost_link_ends_it(history in histories::<Submission>()) {
+        let engaged = ["sending", "watching", "awaiting", "fetching", "concluding"];
+        for moment in history.moments.iter().filter(|moment| engaged.contains(&moment.from)) {
+            if moment.event == Some(Input::LinkLost) {
+                prop_assert!(moment.has(&Act::ReportFailed(Why::LinkLost)));
+            }
+        }
+    }
+
+    /// reading.md 7: job_failed, or a job_cancelled that nobody here asked for, ends it as failed, at once.
+    #[test]
+    fn the_workers_failure_is_the_submissions(history in histories::<Submission>()) {
+        let engaged = ["dialling", "sending", "watching", "awaiting", "fetching", "concluding"];
+        for moment in history.moments.iter().filter(|moment| engaged.contains(&moment.from)) {
+            if matches!(moment.event, Some(Input::JobOver { ok: false } | Input::JobCancelled)) {
+                prop_assert!(moment.has(&Act::ReportFailed(Why::JobFailed)));
+            }
+        }
+    }
+
+    /// Left alone, a submission ends, unless it waits for a person, a stream, or a training: those have no deadline here.
+    #[test]
+    fn left_alone_it_ends_or_waits_for_what_has_no_deadline(history in histories::<Submission>()) {
+        history.lasts_at_most("awaiting", Timer::Results, seconds(900))?;
+        history.lasts_at_most("concluding", Timer::Verdict, seconds(90))?;
+        let alone = history.left_alone(seconds(900));
+        let waits = ["idle", "choosing", "sending", "watching", "fetching"];
+        prop_assert!(is_over(&alone) || waits.iter().any(|state| alone.chart_is(state)));
+    }
+}
