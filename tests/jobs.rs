@@ -244,9 +244,52 @@ async fn a_killed_keeper_leaves_nothing_behind() {
     let (pid, _lines) = first_pid(&mut step).await;
     kill(parent(pid), Signal::SIGKILL).unwrap();
     assert_eq!(code(&step).await, -9);
-    tokio::task::spawn_blocking(move || wait_until("the end of the group", || !runs(pid)))
-        .await
+    assert!(!runs(pid));
+}
+
+/// A service manager may send SIGTERM to all processes at once; the keeper lives on and does its work.
+#[tokio::test]
+async fn a_keeper_does_not_mind_signals() {
+    let mut step = spawn("echo $$; exec sleep 1000");
+    let (pid, _lines) = first_pid(&mut step).await;
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        kill(parent(pid), signal).unwrap();
+    }
+    assert!(
+        timeout(Duration::from_millis(200), step.wait())
+            .await
+            .is_err()
+    );
+    assert!(runs(pid));
+    kill(pid, Signal::SIGINT).unwrap();
+    assert_eq!(code(&step).await, -2);
+}
+
+/// By hand, without a worker: the exit codes are those of a shell.
+#[test]
+fn a_keeper_by_hand() {
+    for (script, expected) in [("exit 3", 3), ("kill -9 $$", 137)] {
+        let mut keeper = Command::new(LOANER)
+            .args(["keep", "--", "sh", "-c", script])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _lifeline = keeper.stdin.take();
+        assert_eq!(keeper.wait().unwrap().code(), Some(expected), "{script}");
+    }
+    let ended = Command::new(LOANER)
+        .args(["keep", "sleep", "1000"])
+        .stdin(Stdio::null())
+        .status()
         .unwrap();
+    assert_eq!(ended.code(), Some(143), "nobody holds the lifeline");
+    let output = Command::new(LOANER)
+        .arg("keep")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no command given"));
 }
 
 /// SIGKILL of the worker: of this very program, called again to play that part. (Its `LOANER_*` variables are not the

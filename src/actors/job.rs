@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::chart_actor::{ChartActor, Died, Feed, Perform, start};
-use super::transfer::{Milestones, TransferActor, TransferEnded, transfer};
-use crate::charts::job::{Act, Input, Job, Outcome};
+use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
+use crate::charts::job::{Act, Input, Job, Outcome, Why};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
 use crate::rtc::{Channel, DataPlane};
 use crate::wire::{ChannelText, JobComplete, JobError, JobStatus, PeerMessage};
@@ -116,7 +116,6 @@ pub struct JobPerformer {
     steps_done: usize,
     began: Instant,
     failure: Option<Failure>,
-    outcome: Option<Outcome>,
 }
 
 /// The actor of `job`.
@@ -154,7 +153,6 @@ pub fn job(
         steps_done: 0,
         began: Instant::now(),
         failure: None,
-        outcome: None,
     };
     start(Job::new(), performer, instance, supervisor)
 }
@@ -228,7 +226,7 @@ impl JobPerformer {
             .announcement
             .as_ref()
             .and_then(|announced| announced.output_dir.clone());
-        let milestones = self.begin_transfer(ctx);
+        let milestones = self.begin_transfer(Direction::Out, ctx);
         let name = results.name();
         self.plane.spawn(crate::files::send_file(
             channel,
@@ -240,9 +238,16 @@ impl JobPerformer {
         ));
     }
 
-    fn begin_transfer(&mut self, ctx: &mut Context<JobActor>) -> Milestones {
+    /// The first reason is the one that counts.
+    fn fail(&mut self, message: String) {
+        self.failure
+            .get_or_insert(Failure::new("TRANSFER_FAILED", message));
+    }
+
+    fn begin_transfer(&mut self, direction: Direction, ctx: &mut Context<JobActor>) -> Milestones {
         let (addr, milestones) = transfer(
             ctx.address().recipient(),
+            direction,
             &format!("{} file", self.id),
             self.supervisor.clone(),
         );
@@ -304,10 +309,16 @@ impl JobPerformer {
                 )
             }
             Outcome::Failed(why) => {
-                let failure = self
-                    .failure
-                    .clone()
-                    .unwrap_or_else(|| work::failure_of(why));
+                // What stopped the job from outside is the reason then, whatever went wrong inside before.
+                let told = match why {
+                    Why::LinkLost | Why::Shutdown | Why::NoPackage => None,
+                    Why::NotReceived
+                    | Why::NotPrepared
+                    | Why::CommandFailed
+                    | Why::NotPacked
+                    | Why::NotReturned => self.failure.clone(),
+                };
+                let failure = told.unwrap_or_else(|| work::failure_of(why));
                 let error = JobError {
                     code: failure.code.to_owned(),
                     message: failure.message.clone(),
@@ -333,7 +344,6 @@ impl JobPerformer {
         let (text, message) = self.terminal(outcome);
         tracing::info!(job = %self.id, holder = %self.holder, ?outcome, message = %text.to_text(), "the job is over");
         self.tell(JobEvent::Tell(message));
-        self.outcome = Some(outcome);
         let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());
         self.plane.spawn(async move {
             if let Some(channel) = channel.filter(Channel::is_open) {
@@ -398,7 +408,7 @@ impl Handler<Admit> for JobActor {
         let performer = self.performer();
         performer.announcement = Some(admit.announcement);
         performer.channel = Some(admit.channel);
-        let milestones = performer.begin_transfer(ctx);
+        let milestones = performer.begin_transfer(Direction::In, ctx);
         let dir = performer
             .scratch
             .as_ref()
@@ -419,43 +429,27 @@ impl Handler<TransferEnded> for JobActor {
     type Result = ();
 
     fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
-        let returning = self.chart().state() == "returning";
+        let stopping = self.chart().state() == "stopping";
         let performer = self.performer();
         performer.working = false;
         performer.transfer = None;
-        let event = match (ended.0, returning) {
-            (Ok(_), true) => Input::ResultsSent,
-            (Err(reason), true) => {
-                performer.failure.get_or_insert(Failure::new(
-                    "TRANSFER_FAILED",
-                    format!("the results could not be sent: {reason}"),
-                ));
+        let event = match (ended.result, ended.direction) {
+            _ if stopping => Input::WorkGone,
+            (Ok(_), Direction::Out) => Input::ResultsSent,
+            (Err(reason), Direction::Out) => {
+                performer.fail(format!("the results could not be sent: {reason}"));
                 Input::SendFailed
             }
-            (Ok(path), false) => {
+            (Ok(path), Direction::In) => {
                 performer.package = Some(path);
                 Input::PackageReceived
             }
-            (Err(reason), false) => {
-                performer.failure.get_or_insert(Failure::new(
-                    "TRANSFER_FAILED",
-                    format!("the package did not arrive: {reason}"),
-                ));
+            (Err(reason), Direction::In) => {
+                performer.fail(format!("the package did not arrive: {reason}"));
                 Input::PackageBroken
             }
         };
-        self.work_ended(&event, ctx);
-    }
-}
-
-impl JobActor {
-    /// Reports the end of what was under way; a job that is stopping only wants to know that.
-    fn work_ended(&mut self, event: &Input, ctx: &mut Context<Self>) {
-        if self.chart().state() == "stopping" {
-            self.feed(&Input::WorkGone, ctx);
-        } else {
-            self.feed(event, ctx);
-        }
+        self.feed(&event, ctx);
     }
 }
 
@@ -463,6 +457,7 @@ impl Handler<Worked> for JobActor {
     type Result = ();
 
     fn handle(&mut self, worked: Worked, ctx: &mut Self::Context) {
+        let stopping = self.chart().state() == "stopping";
         let performer = self.performer();
         let event = match worked {
             Worked::Step(StepNews::Started(name)) => {
@@ -478,6 +473,8 @@ impl Handler<Worked> for JobActor {
                 }
                 return self.feed(&Input::ScratchGone, ctx);
             }
+            // How work ended that was stopped says nothing about the job.
+            Worked::Prepared(_) | Worked::Ran(_) | Worked::Packed(_) if stopping => Input::WorkGone,
             Worked::Prepared(Ok(prepared)) => {
                 performer.prepared = Some(prepared);
                 Input::Prepared
@@ -503,7 +500,7 @@ impl Handler<Worked> for JobActor {
             }
         };
         performer.working = false;
-        self.work_ended(&event, ctx);
+        self.feed(&event, ctx);
     }
 }
 

@@ -8,10 +8,24 @@ use tokio::sync::watch;
 use super::chart_actor::{ChartActor, Died, Feed, Perform, start};
 use crate::charts::transfer::{Act, Input, Transfer};
 
-/// How a transfer ended: the file under its final name, or the reason in words.
+/// Which way a file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To this side.
+    In,
+    /// From this side.
+    Out,
+}
+
+/// A transfer is over.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct TransferEnded(pub Result<PathBuf, String>);
+pub struct TransferEnded {
+    /// Which way it went.
+    pub direction: Direction,
+    /// The file under its final name, or the reason in words.
+    pub result: Result<PathBuf, String>,
+}
 
 /// The verified file, from the stream.
 #[derive(Message)]
@@ -20,6 +34,7 @@ struct Finished(Result<PathBuf, String>);
 
 /// Performs the effects of `transfer`.
 pub struct TransferPerformer {
+    direction: Direction,
     owner: Recipient<TransferEnded>,
     stop: watch::Sender<bool>,
     result: Option<Result<PathBuf, String>>,
@@ -41,7 +56,10 @@ impl Perform for TransferPerformer {
                     .result
                     .take()
                     .unwrap_or_else(|| Err("the transfer stalled or was stopped".to_owned()));
-                self.owner.do_send(TransferEnded(result));
+                self.owner.do_send(TransferEnded {
+                    direction: self.direction,
+                    result,
+                });
             }
         }
     }
@@ -105,6 +123,7 @@ impl Milestones {
 /// Starts a transfer; its end is told to `owner`.
 pub fn transfer(
     owner: Recipient<TransferEnded>,
+    direction: Direction,
     instance: &str,
     supervisor: Option<Recipient<Died>>,
 ) -> (Addr<TransferActor>, Milestones) {
@@ -112,6 +131,7 @@ pub fn transfer(
     let addr = start(
         Transfer::new(),
         TransferPerformer {
+            direction,
             owner,
             stop,
             result: None,

@@ -202,7 +202,9 @@ impl Rules {
             Input::ChannelOpen | Input::DialFailed => {
                 context.ignore("no connection is being set up")
             }
-            Input::PackageSent | Input::SendFailed => context.ignore("no package is on its way"),
+            Input::PackageSent | Input::SendFailed => {
+                context.ignore("the package is no longer on its way, or not yet")
+            }
             Input::CommandsDone { .. } => {
                 context.ignore("the commands are done already, or not begun")
             }
@@ -457,6 +459,10 @@ impl Rules {
         match event {
             Input::PackageSent => Transition(State::watching()),
             Input::SendFailed => fail(context, Why::NotSent),
+            // A quick job is over before its package is acknowledged to the last byte.
+            Input::CommandsDone { ok } => Transition(State::awaiting(*ok)),
+            Input::ResultsAnnounced => Transition(State::fetching(true)),
+            Input::JobOver { ok: true } => done(context),
             Input::Start
             | Input::WorkersFound
             | Input::NoWorker
@@ -466,11 +472,9 @@ impl Rules {
             | Input::WorkerBusy
             | Input::ChannelOpen
             | Input::DialFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
             | Input::ResultsReceived
             | Input::ReceiveFailed
-            | Input::JobOver { .. }
+            | Input::JobOver { ok: false }
             | Input::LinkLost
             | Input::Interrupt
             | Input::JobCancelled

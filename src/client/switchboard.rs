@@ -14,7 +14,7 @@ use super::{Choice, ClientConfig, ClientError, Package, Progress, Report, Ui};
 use crate::actors::peer::{Dial, LinkEvent, LinkId, LinkNews, PeerActor, RemoteAnswer, connect};
 use crate::actors::session::{Send, SessionActor, SessionNews, session};
 use crate::actors::submission::{SubmissionActor, SubmissionPerformer, Wanted};
-use crate::actors::transfer::{TransferActor, TransferEnded, transfer};
+use crate::actors::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
 use crate::actors::{Died, Feed, start};
 use crate::charts::peer::{Input as PeerInput, Lost};
 use crate::charts::session::Input as SessionInput;
@@ -270,12 +270,18 @@ impl Client {
     }
 
     fn begin_transfer(
-        &mut self,
-        name: &str,
+        &self,
+        direction: Direction,
         ctx: &mut Context<Self>,
-    ) -> (Addr<TransferActor>, crate::actors::transfer::Milestones) {
+    ) -> (Addr<TransferActor>, Milestones) {
+        let name = if direction == Direction::Out {
+            "package"
+        } else {
+            "results"
+        };
         transfer(
             ctx.address().recipient(),
+            direction,
             name,
             Some(ctx.address().recipient()),
         )
@@ -285,7 +291,7 @@ impl Client {
         let Some(channel) = self.link.as_ref().and_then(|link| link.channel.clone()) else {
             return;
         };
-        let (addr, milestones) = self.begin_transfer("package", ctx);
+        let (addr, milestones) = self.begin_transfer(Direction::Out, ctx);
         self.upload = Some(addr);
         let (path, name, size, ui) = (
             self.package.path.clone(),
@@ -321,7 +327,7 @@ impl Client {
         let Some(coming) = self.coming.take() else {
             return;
         };
-        let (addr, milestones) = self.begin_transfer("results", ctx);
+        let (addr, milestones) = self.begin_transfer(Direction::In, ctx);
         self.download = Some(addr);
         let name = free_name(&self.output_dir, &coming.name);
         self.ui.progress(Progress::Downloading {
@@ -740,21 +746,19 @@ impl Handler<TransferEnded> for Client {
     type Result = ();
 
     fn handle(&mut self, ended: TransferEnded, _: &mut Self::Context) {
-        // A download begins only after the upload has ended.
-        let upload = self.download.is_none();
-        let event = match (ended.0, upload) {
-            (Ok(_), true) => {
+        let event = match (ended.result, ended.direction) {
+            (Ok(_), Direction::Out) => {
                 self.ui.progress(Progress::Sent);
                 Input::PackageSent
             }
-            (Ok(path), false) => {
+            (Ok(path), Direction::In) => {
                 self.ui.progress(Progress::Received { path: path.clone() });
                 self.results = Some(path);
                 Input::ResultsReceived
             }
-            (Err(reason), upload) => {
+            (Err(reason), direction) => {
                 self.detail.get_or_insert(reason);
-                if upload {
+                if direction == Direction::Out {
                     Input::SendFailed
                 } else {
                     Input::ReceiveFailed

@@ -57,6 +57,8 @@ impl Actor for Directory {
 pub(super) struct Open(pub(super) Outbox);
 /// A frame came in. The reply says that it has been handled, so that a connection has one in work at a time.
 pub(super) struct Incoming(pub(super) ConnId, pub(super) Frame);
+/// A connection begins to close, and is nobody from now on.
+pub(super) struct Leave(pub(super) ConnId);
 /// A connection ended.
 pub(super) struct Gone(pub(super) ConnId);
 /// An address wants to sign in or create a room; the error is how long it must wait.
@@ -83,6 +85,9 @@ impl Message for Open {
     type Result = Option<ConnId>;
 }
 impl Message for Incoming {
+    type Result = ();
+}
+impl Message for Leave {
     type Result = ();
 }
 impl Message for Gone {
@@ -123,6 +128,14 @@ impl Handler<Incoming> for Directory {
         if !self.draining {
             self.table.frame(conn, frame, Now::read());
         }
+    }
+}
+
+impl Handler<Leave> for Directory {
+    type Result = ();
+
+    fn handle(&mut self, Leave(conn): Leave, _: &mut Self::Context) {
+        self.table.leave(conn, Now::read());
     }
 }
 

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::filter::Filters;
+use super::mesh::{ICE_CANDIDATE, MESH_ANSWER, MESH_CONNECT};
 use super::metadata;
 use super::table::{ConnId, Now, Seat, Table};
 
@@ -37,7 +38,7 @@ impl Frame {
 }
 
 /// A refusal, or its absence. The value is the error frame for the sender.
-type Outcome = Result<(), Value>;
+pub(super) type Outcome = Result<(), Value>;
 
 impl Table {
     /// Handles one frame. Every answer and relayed frame is queued when this returns.
@@ -78,7 +79,7 @@ impl Table {
             _ => Err(unknown(object.get("type"))),
         };
         if let Err(refusal) = outcome {
-            tracing::debug!(conn, kind, %refusal, "frame refused");
+            tracing::debug!(conn, kind = ?quoted(&kind), %refusal, "frame refused");
             self.reply(conn, refusal, now);
         }
     }
@@ -89,7 +90,12 @@ impl Table {
 
     /// The seat of a connection that speaks as `claimed`, which must be its own id. `absent` words the error as
     /// the original does, which knows no owner of an id and so only says that nobody of that id is there.
-    fn speaker(&self, conn: ConnId, claimed: Option<&str>, absent: &str) -> Result<Seat, Value> {
+    pub(super) fn speaker(
+        &self,
+        conn: ConnId,
+        claimed: Option<&str>,
+        absent: &str,
+    ) -> Result<Seat, Value> {
         let Some(seat) = self.seat(conn) else {
             return Err(error("NOT_IN_ROOM", absent));
         };
@@ -310,51 +316,19 @@ impl Table {
         }
     }
 
-    /// The mesh's three frames, which are rebuilt from the sender's identity and one body.
-    fn mesh(
-        &mut self,
-        conn: ConnId,
-        mut frame: Map<String, Value>,
-        kind: &Mesh,
-        now: Now,
-    ) -> Outcome {
-        let ids = (
-            filled(&frame, "from_peer_id"),
-            filled(&frame, "target_peer_id"),
-        );
-        let ((Some(from), Some(to)), true) = (ids, frame.get(kind.body).is_some_and(truthy)) else {
-            let message = format!(
-                "Missing required fields: from_peer_id, target_peer_id, {}",
-                kind.body
-            );
-            return Err(error("INVALID_MESSAGE", &message));
-        };
-        let seat = self.speaker(conn, Some(from), "Sender not in any room")?;
-        let to = to.to_owned();
-        let Some(target) = self.target(&seat, &to) else {
-            return (kind.absent)(&to);
-        };
-        let body = frame.remove(kind.body).unwrap_or_default();
-        let message =
-            json!({"type": kind.delivered_as, "from_peer_id": seat.peer, kind.body: body});
-        if self.pass_on(&seat, &to, target, &message, now) {
-            return Ok(());
-        }
-        match kind.failed {
-            None => Ok(()),
-            Some(what) => Err(error(
-                "DELIVERY_FAILED",
-                &format!("Failed to deliver mesh {what} to {}", quoted(&to)),
-            )),
-        }
-    }
-
     /// The connection of a peer in the sender's room.
-    fn target(&self, sender: &Seat, id: &str) -> Option<ConnId> {
+    pub(super) fn target(&self, sender: &Seat, id: &str) -> Option<ConnId> {
         Some(self.rooms.get(&sender.room)?.peer(id)?.conn)
     }
 
-    fn pass_on(&mut self, from: &Seat, to: &str, target: ConnId, frame: &Value, now: Now) -> bool {
+    pub(super) fn pass_on(
+        &mut self,
+        from: &Seat,
+        to: &str,
+        target: ConnId,
+        frame: &Value,
+        now: Now,
+    ) -> bool {
         let delivered = self.deliver(target, frame, now);
         if delivered {
             self.relayed += 1;
@@ -394,45 +368,8 @@ impl Table {
     }
 }
 
-/// How one of the mesh's frames is rebuilt, and what its failures say.
-struct Mesh {
-    body: &'static str,
-    delivered_as: &'static str,
-    absent: fn(&str) -> Outcome,
-    failed: Option<&'static str>,
-}
-
-const MESH_CONNECT: Mesh = Mesh {
-    body: "offer",
-    delivered_as: "mesh_offer",
-    // This error alone has a reason and no message, as in the original.
-    absent: |to| {
-        Err(
-            json!({"type": "error", "code": "PEER_NOT_FOUND", "reason": "peer_not_found", "target_peer_id": quoted(to)}),
-        )
-    },
-    failed: Some("offer"),
-};
-const MESH_ANSWER: Mesh = Mesh {
-    body: "answer",
-    delivered_as: "mesh_answer",
-    absent: |to| {
-        Err(error(
-            "PEER_NOT_FOUND",
-            &format!("Target peer {} not found", quoted(to)),
-        ))
-    },
-    failed: Some("answer"),
-};
-const ICE_CANDIDATE: Mesh = Mesh {
-    body: "candidate",
-    delivered_as: "ice_candidate",
-    absent: |_| Ok(()),
-    failed: None,
-};
-
 /// An error frame, except for registrations.
-fn error(code: &str, message: &str) -> Value {
+pub(super) fn error(code: &str, message: &str) -> Value {
     json!({"type": "error", "code": code, "message": message})
 }
 
@@ -449,7 +386,7 @@ fn unknown(kind: Option<&Value>) -> Value {
 }
 
 /// A peer's words, cut to a length that may be repeated.
-fn quoted(words: &str) -> String {
+pub(super) fn quoted(words: &str) -> String {
     words.chars().take(QUOTED_CHARS).collect()
 }
 

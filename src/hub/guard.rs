@@ -4,14 +4,15 @@
 //! could fill the memory. Here a message is judged by what its headers announce; one that is too large never passes.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::Stream;
+
+use super::outbox::Outbox;
+use super::table::Outlet;
 
 /// Fragments of one message, at most; each one costs the parser memory beside its bytes.
 const FRAGMENTS: usize = 1024;
@@ -21,21 +22,17 @@ const FRAGMENTS: usize = 1024;
 pub(super) struct FrameGuard {
     inner: Payload,
     sieve: Sieve,
-    oversize: Arc<AtomicBool>,
+    outbox: Outbox,
 }
 
 impl FrameGuard {
-    /// Guards `inner`. The flag becomes true when a message is too large; the stream wakes its reader then.
-    pub(super) fn new(inner: Payload, limit: usize) -> (Self, Arc<AtomicBool>) {
-        let oversize = Arc::new(AtomicBool::new(false));
-        (
-            FrameGuard {
-                inner,
-                sieve: Sieve::new(limit as u64),
-                oversize: Arc::clone(&oversize),
-            },
-            oversize,
-        )
+    /// Guards `inner`. When a message is larger than `limit`, `outbox` is closed with 1009.
+    pub(super) fn new(inner: Payload, limit: usize, outbox: Outbox) -> Self {
+        FrameGuard {
+            inner,
+            sieve: Sieve::new(limit as u64),
+            outbox,
+        }
     }
 }
 
@@ -47,9 +44,8 @@ impl Stream for FrameGuard {
             match Pin::new(&mut self.inner).poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     let passed = self.sieve.pass(&chunk);
-                    if self.sieve.oversize && !self.oversize.swap(true, Ordering::AcqRel) {
-                        // The reader looks at the flag between two polls.
-                        cx.waker().wake_by_ref();
+                    if self.sieve.oversize {
+                        self.outbox.close(1009, "message too large");
                     }
                     if !passed.is_empty() {
                         return Poll::Ready(Some(Ok(passed)));

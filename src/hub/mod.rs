@@ -3,12 +3,12 @@
 //! It introduces workers and clients to one another (signalling-server.md, sections 1a and 2a to 2d) and then steps
 //! aside. WebSocket and HTTP share one port, and any number of further listeners.
 //!
-//! * [`table`] is the one structure of rooms, peers and connections: no socket, no clock, no lock. [`frames`] and
-//!   [`register`] say what a frame does to it, [`filter`] and [`metadata`] what is found and what is kept.
-//! * [`directory`] is the one actor that owns the table; everything that changes it is a message to it.
-//! * [`socket`] moves frames between a WebSocket and the directory, with a bounded queue ([`outbox`]) on the way out
-//!   and a bounded reader ([`guard`]) on the way in.
-//! * [`http`] answers the requests of section 1a.
+//! * `table` is the one structure of rooms, peers and connections: no socket, no clock, no lock. `frames`,
+//!   `register` and `mesh` say what a frame does to it, `filter` and `metadata` what is found and what is kept.
+//! * `directory` is the one actor that owns the table; everything that changes it is a message to it.
+//! * `socket` moves frames between a WebSocket and the directory, with a bounded queue (`outbox`) on the way out
+//!   and a bounded reader (`guard`) on the way in.
+//! * `http` answers the requests of section 1a.
 
 mod directory;
 mod filter;
@@ -16,10 +16,12 @@ mod frames;
 mod guard;
 mod http;
 mod limits;
+mod mesh;
 mod metadata;
 mod metrics;
 mod outbox;
 mod register;
+mod room;
 mod socket;
 mod table;
 mod tokens;
@@ -189,7 +191,7 @@ impl Hub {
             addrs,
             directory,
             handle,
-            ended,
+            ended: Some(ended),
         })
     }
 }
@@ -201,7 +203,8 @@ pub struct RunningHub {
     pub addrs: Vec<SocketAddr>,
     directory: Addr<Directory>,
     handle: ServerHandle,
-    ended: oneshot::Receiver<io::Result<()>>,
+    /// None once the end has been told.
+    ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
 impl RunningHub {
@@ -214,14 +217,21 @@ impl RunningHub {
             let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
         }
         self.handle.stop(false).await;
-        let _ = self.ended.await;
+        if let Some(ended) = self.ended {
+            let _ = ended.await;
+        }
         tracing::info!("hub stopped");
     }
 
     /// Waits until the hub ends by itself: an error of its accept loop, or the end of the actix system. It can be
     /// dropped and called again, so it fits a `select!` beside a signal.
     pub async fn ended(&mut self) -> Result<(), HubError> {
-        match (&mut self.ended).await {
+        let Some(ended) = &mut self.ended else {
+            return Ok(());
+        };
+        let outcome = ended.await;
+        self.ended = None;
+        match outcome {
             Ok(Err(error)) => Err(HubError::Server(error)),
             Ok(Ok(())) | Err(_) => Ok(()),
         }

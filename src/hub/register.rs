@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::frames::{filled, truthy};
 use super::metadata;
-use super::table::{ConnId, Now, Peer, Table, json_bytes, listed_bytes};
+use super::room::{Peer, json_bytes, listed_bytes};
+use super::table::{ConnId, Now, Table};
 use super::tokens::same_secret;
 
 /// Characters of a peer id, at most. Real ones are UUIDs.
@@ -57,7 +58,7 @@ impl Table {
             // This one refusal has no `type`, as in the original.
             return Err(json!({"error": "Invalid token"}));
         };
-        let Some(room) = self.rooms.get(room_id) else {
+        let Some(room) = self.rooms.get(room_id).filter(|room| !room.gone()) else {
             return Err(refused("Room not found"));
         };
         if !same_secret(&room.token, token) {

@@ -1,8 +1,8 @@
 //! One WebSocket: its frames go to the directory one at a time, and come back through its outbox.
 
 use std::any::Any;
+use std::io;
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::{Extensions, Payload};
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, sleep_until};
 
 use super::Service;
-use super::directory::{Gone, Incoming, Open};
+use super::directory::{Gone, Incoming, Leave, Open};
 use super::frames::Frame;
 use super::guard::FrameGuard;
 use super::http;
@@ -57,7 +57,8 @@ pub(super) async fn open(
         return http::come_back_later(Duration::from_secs(5));
     };
     let limits = &hub.config.limits;
-    let (guard, oversize) = FrameGuard::new(payload, limits.message_bytes);
+    let (outbox, feed) = outbox(limits.outbox_bytes);
+    let guard = FrameGuard::new(payload, limits.message_bytes, outbox.clone());
     let mut guarded: Payload = Payload::Stream {
         payload: Box::pin(guard),
     };
@@ -69,7 +70,6 @@ pub(super) async fn open(
             },
             Err(error) => return error.error_response(),
         };
-    let (outbox, feed) = outbox(limits.outbox_bytes);
     let response = response
         .map_body(|_, body| feed.body(body))
         .map_into_boxed_body();
@@ -86,7 +86,7 @@ pub(super) async fn open(
             let _ = opened.send(());
             let feeding = actix_rt::spawn(feed.run(session));
             let mut serving = Serving::new(&hub, conn, outbox, messages);
-            serving.run(&oversize).await;
+            serving.run().await;
             serving.outbox.release();
             // Fails only when the connection has ended by itself.
             let _ = line.shutdown(Shutdown::Both);
@@ -107,7 +107,8 @@ struct Serving<'a> {
     messages: AggregatedMessageStream,
     pace: Bucket,
     heard: Instant,
-    peer_closed: bool,
+    /// The peer sends nothing any more, or nothing that can be read.
+    peer_done: bool,
 }
 
 impl<'a> Serving<'a> {
@@ -126,12 +127,12 @@ impl<'a> Serving<'a> {
             messages,
             pace,
             heard: Instant::now(),
-            peer_closed: false,
+            peer_done: false,
         }
     }
 
     /// Serves until the connection has ended or the close handshake is over.
-    async fn run(&mut self, oversize: &AtomicBool) {
+    async fn run(&mut self) {
         let config = &self.hub.config;
         let mut ping = tokio::time::interval(config.ping_interval);
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -140,22 +141,19 @@ impl<'a> Serving<'a> {
         let patience = config.ping_interval + config.pong_timeout;
         let mut end = None;
         loop {
-            if oversize.load(Ordering::Acquire) {
-                self.outbox.close(1009, "message too large");
-            }
             if self.outbox.is_closing() && end.is_none() {
-                // Out of the table at once, whoever began to close; the handshake is a matter of manners.
+                // Out of its room at once, whoever began to close; the handshake is a matter of manners.
                 end = Some(Instant::now() + CLOSE_TIME);
-                if self.hub.directory.send(Gone(self.conn)).await.is_err() {
+                if self.hub.directory.send(Leave(self.conn)).await.is_err() {
                     return;
                 }
             }
-            if self.peer_closed && self.outbox.is_flushed() {
+            if self.peer_done && self.outbox.is_flushed() {
                 return;
             }
             let deadline = end.unwrap_or(self.heard + patience);
             tokio::select! {
-                message = self.messages.next() => match message {
+                message = self.messages.next(), if !self.peer_done => match message {
                     None => return,
                     Some(message) => {
                         self.heard = Instant::now();
@@ -195,7 +193,7 @@ impl<'a> Serving<'a> {
                 true
             }
             Ok(AggregatedMessage::Close(reason)) => {
-                self.peer_closed = true;
+                self.peer_done = true;
                 let code = reason.map_or(CloseCode::Normal, |reason| reason.code);
                 self.outbox.close_with(CloseReason {
                     code,
@@ -207,20 +205,18 @@ impl<'a> Serving<'a> {
                 self.outbox.close(1009, "message too large");
                 true
             }
-            Err(ProtocolError::Io(error)) => {
-                if error
-                    .get_ref()
-                    .is_some_and(|error| error.is::<std::str::Utf8Error>())
-                {
-                    self.outbox.close(1007, "text is not UTF-8");
-                    return true;
-                }
-                false
-            }
-            Err(_) => {
-                self.outbox.close(1002, "protocol error");
-                // The parser cannot go on from here, so there is no answer to wait for.
-                self.peer_closed = true;
+            Err(ProtocolError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => false,
+            Err(error) => {
+                let text = matches!(&error, ProtocolError::Io(error)
+                    if error.get_ref().is_some_and(|cause| cause.is::<std::str::Utf8Error>()));
+                let (code, reason) = if text {
+                    (1007, "text is not UTF-8")
+                } else {
+                    (1002, "protocol error")
+                };
+                self.outbox.close(code, reason);
+                // The parser may stay where it is and report this for ever.
+                self.peer_done = true;
                 true
             }
         }

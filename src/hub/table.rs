@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::HubConfig;
+use super::room::{Peer, Room};
 use super::tokens::{self, Tokens};
 
 /// How long a room that expired is still known as such.
@@ -42,64 +43,6 @@ impl Now {
             at: Instant::now(),
             epoch: epoch.as_secs_f64(),
         }
-    }
-}
-
-/// A peer in a room.
-pub(super) struct Peer {
-    pub(super) id: String,
-    pub(super) conn: ConnId,
-    /// The user of the token it registered with; who may delete or replace it.
-    pub(super) user: String,
-    pub(super) role: String,
-    pub(super) metadata: Map<String, Value>,
-    pub(super) connected_at: f64,
-    /// What [`listed_bytes`] says of this peer, kept since it is asked for often.
-    pub(super) listed_bytes: usize,
-    /// Peers whose offers were relayed to this one and are not answered yet, oldest first.
-    pub(super) offers_from: Vec<String>,
-}
-
-/// Bytes a peer takes in a `peer_list` or `registered_auth` (where its id stands twice), at most.
-pub(super) fn listed_bytes(id: &str, role: &str, metadata: &Map<String, Value>) -> usize {
-    // An id's character is at most doubled by JSON's escapes, control characters being refused.
-    json_bytes(metadata) + 4 * id.len() + 2 * role.len() + 128
-}
-
-/// The length of `metadata` as JSON.
-pub(super) fn json_bytes(metadata: &Map<String, Value>) -> usize {
-    serde_json::to_vec(metadata).map_or(usize::MAX / 4, |json| json.len())
-}
-
-/// A room, with its peers in the order of their registration.
-pub(super) struct Room {
-    owner: String,
-    pub(super) token: String,
-    expires: Instant,
-    pub(super) admin: Option<String>,
-    pub(super) peers: Vec<Peer>,
-    /// The id that left an empty room last: its owner takes the room away with itself.
-    last_left: Option<String>,
-}
-
-impl Room {
-    /// Whether the room can no longer be entered. Peers inside keep it open.
-    pub(super) fn expired(&self, now: Now) -> bool {
-        self.peers.is_empty() && now.at > self.expires
-    }
-
-    pub(super) fn peer(&self, id: &str) -> Option<&Peer> {
-        self.peers.iter().find(|peer| peer.id == id)
-    }
-
-    pub(super) fn peer_mut(&mut self, id: &str) -> Option<&mut Peer> {
-        self.peers.iter_mut().find(|peer| peer.id == id)
-    }
-
-    /// Bytes that the peers take in a `peer_list`, at most, without the one named `except`.
-    pub(super) fn listed_bytes(&self, except: &str) -> usize {
-        let others = self.peers.iter().filter(|peer| peer.id != except);
-        others.map(|peer| peer.listed_bytes).sum()
     }
 }
 
@@ -247,6 +190,7 @@ impl Table {
             admin: None,
             peers: Vec::new(),
             last_left: None,
+            abandoned: false,
         };
         self.rooms.insert(id.clone(), room);
         self.rooms_created += 1;
@@ -295,6 +239,7 @@ impl Table {
         if !known.contains(&conn) {
             known.push(conn);
         }
+        let user = peer.user.clone();
         match room.peers.iter_mut().find(|old| old.id == peer.id) {
             Some(old) => {
                 if old.conn == conn {
@@ -303,6 +248,9 @@ impl Table {
                 *old = peer;
             }
             None => room.peers.push(peer),
+        }
+        if user == room.owner {
+            room.abandoned = false;
         }
     }
 
@@ -384,7 +332,7 @@ impl Table {
     }
 
     /// `/delete-peer`: needs the peer's own token (`caller` is its user) while it is connected. The room goes too when
-    /// the peer was its last one and the caller created it.
+    /// the peer was its last one and the caller created it; while others are in it, it goes with the last of them.
     pub(super) fn delete_peer(&mut self, id: &str, caller: Option<&str>, now: Now) -> &'static str {
         let own = caller.map_or_else(Vec::new, |user| self.connections_of(id, user));
         if own.is_empty() && self.ids.contains_key(id) {
@@ -394,6 +342,13 @@ impl Table {
             self.leave(*conn, now);
         }
         let before = self.rooms.len();
+        for room in self
+            .rooms
+            .values_mut()
+            .filter(|room| caller == Some(room.owner.as_str()))
+        {
+            room.abandoned = !room.peers.is_empty();
+        }
         self.rooms.retain(|_, room| {
             let abandoned = room.peers.is_empty() && room.last_left.as_deref() == Some(id);
             !(abandoned && caller == Some(room.owner.as_str()))
@@ -457,8 +412,9 @@ impl Table {
                 conn.outlet.close(1000, "not registered");
             }
         }
-        self.rooms
-            .retain(|_, room| !room.peers.is_empty() || now.at < room.expires + EXPIRED_ROOM_KNOWN);
+        self.rooms.retain(|_, room| {
+            !room.gone() && (!room.peers.is_empty() || now.at < room.expires + EXPIRED_ROOM_KNOWN)
+        });
     }
 
     /// The hub stops: every peer leaves, and every connection is closed with 1001.
@@ -488,3 +444,7 @@ impl Table {
         snapshot
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

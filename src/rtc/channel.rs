@@ -2,17 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use webrtc::data_channel::{
     DataChannel, DataChannelEvent, RTCDataChannelMessage, RTCDataChannelState,
 };
 
 use super::RtcError;
-use super::connection::Shared;
+use super::shared::{Known, Shared};
 
 /// The size of the pieces that files are sent in, bytes. Every known peer takes messages of this size.
 pub const CHUNK_BYTES: usize = 65536;
@@ -20,11 +19,27 @@ pub const CHUNK_BYTES: usize = 65536;
 /// The largest message that is sent or taken, bytes. A larger one from the peer is refused by the stack.
 pub const MAX_MESSAGE_BYTES: usize = 262_144;
 
+/// How many bytes of messages are taken from the stack before the consumer asks for them. The stack itself counts
+/// messages, not bytes, and forgets those past the first 256 when the peer closes; so small ones are fetched early.
+const AHEAD_BYTES: usize = 1 << 20;
+
+/// What a message counts for beside its bytes.
+const AHEAD_OVERHEAD: usize = 64;
+
+/// How long no message must follow another until the stack is nudged, to see whether it holds more.
+const QUIET: Duration = Duration::from_millis(1);
+
 /// How often a channel whose consumer does not read is asked whether it still lives.
 const STALLED_CHECK: Duration = Duration::from_millis(100);
 
-/// How often [`Channel::drained`] looks.
+/// How often the send buffer is looked at by those who wait for it to be empty.
 const DRAIN_CHECK: Duration = Duration::from_millis(5);
+
+/// How long a peer has to read what it has acknowledged, before the close follows.
+const CLOSE_LINGER: Duration = Duration::from_millis(50);
+
+/// How long [`Channel::close`] lets the peer acknowledge what was sent.
+const CLOSE_DRAIN: Duration = Duration::from_secs(5);
 
 /// A message from the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,11 +52,11 @@ pub enum Incoming {
 
 /// Where a channel is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Opening,
     Open,
-    /// Closed, and whether it had ever opened.
     Closed {
+        /// Whether it had ever opened.
         opened: bool,
     },
 }
@@ -54,11 +69,15 @@ pub struct Channel {
     inner: Arc<Inner>,
 }
 
+/// A message that waits for its consumer, with its share of [`AHEAD_BYTES`].
+type Held = (Incoming, OwnedSemaphorePermit);
+
 struct Inner {
     label: String,
     stack: Arc<dyn DataChannel>,
-    phase: watch::Receiver<Phase>,
-    incoming: Mutex<mpsc::Receiver<Incoming>>,
+    created: Instant,
+    phase: Arc<watch::Sender<Phase>>,
+    incoming: Mutex<mpsc::UnboundedReceiver<Held>>,
     shared: Arc<Shared>,
 }
 
@@ -74,28 +93,30 @@ impl fmt::Debug for Channel {
 
 impl Channel {
     /// Takes charge of a channel of the stack: its events are read from now on.
-    pub(super) fn new(
-        handle: &Handle,
-        label: String,
-        stack: Arc<dyn DataChannel>,
-        shared: Arc<Shared>,
-    ) -> Channel {
-        let (phase_in, phase) = watch::channel(Phase::Opening);
-        // One message: what the consumer does not take stays with the stack, which then closes the window.
-        let (incoming_in, incoming) = mpsc::channel(1);
+    pub(super) fn new(label: String, stack: Arc<dyn DataChannel>, shared: Arc<Shared>) -> Channel {
+        let phase = Arc::new(watch::Sender::new(Phase::Opening));
+        shared.add_channel(Known {
+            stack: Arc::downgrade(&stack),
+            phase: phase.subscribe(),
+        });
+        // Bounded by the bytes ahead. What does not fit stays with the stack, which then closes the window.
+        let (incoming_in, incoming) = mpsc::unbounded_channel();
         let pump = Pump {
             label: label.clone(),
             stack: stack.clone(),
-            phase: phase_in,
+            phase: phase.clone(),
             incoming: incoming_in,
+            ahead: Arc::new(Semaphore::new(AHEAD_BYTES)),
             shared: shared.clone(),
             warned: false,
+            flowing: false,
         };
-        handle.spawn(pump.run());
+        shared.handle().spawn(pump.run());
         Channel {
             inner: Arc::new(Inner {
                 label,
                 stack,
+                created: Instant::now(),
                 phase,
                 incoming: Mutex::new(incoming),
                 shared,
@@ -118,7 +139,7 @@ impl Channel {
     /// # Errors
     /// [`RtcError::Closed`] when it closed instead of opening, [`RtcError::Setup`] when it took too long.
     pub async fn opened(&self) -> Result<(), RtcError> {
-        let mut phase = self.inner.phase.clone();
+        let mut phase = self.inner.phase.subscribe();
         let settled = async {
             match phase
                 .wait_for(|phase| *phase != Phase::Opening)
@@ -133,7 +154,7 @@ impl Channel {
             biased;
             settled = settled => settled,
             () = self.inner.shared.ended() => Err(RtcError::Closed),
-            setup = self.inner.shared.setup_expired() => Err(RtcError::Setup(setup)),
+            setup = self.inner.shared.setup_expired(self.inner.created) => Err(RtcError::Setup(setup)),
         }
     }
 
@@ -160,6 +181,9 @@ impl Channel {
         if length > MAX_MESSAGE_BYTES {
             return Err(RtcError::TooLarge(length));
         }
+        if self.inner.shared.has_ended() {
+            return Err(RtcError::Closed);
+        }
         let phase = *self.inner.phase.borrow();
         match phase {
             Phase::Open => Ok(()),
@@ -168,7 +192,7 @@ impl Channel {
         }
     }
 
-    /// The stack does not wake a sender whose channel the peer closes, so that is watched beside it.
+    /// A sender that waits is released at once, also when the channel is closed from here or the stack is gone.
     async fn unless_closed<T>(
         &self,
         work: impl Future<Output = webrtc::error::Result<T>>,
@@ -184,7 +208,8 @@ impl Channel {
     ///
     /// For one consumer: two would each get some of the messages. Dropping the future loses nothing.
     pub async fn recv(&self) -> Option<Incoming> {
-        self.inner.incoming.lock().await.recv().await
+        let (message, _share) = self.inner.incoming.lock().await.recv().await?;
+        Some(message)
     }
 
     /// The bytes given to send that the peer has not yet acknowledged; 0 when closed.
@@ -210,7 +235,7 @@ impl Channel {
                 return Ok(());
             }
             tokio::select! {
-                () = tokio::time::sleep(DRAIN_CHECK) => {}
+                () = self.inner.shared.sleep(DRAIN_CHECK) => {}
                 () = self.closed() => return Err(RtcError::Closed),
             }
         }
@@ -224,7 +249,7 @@ impl Channel {
     /// Waits until the channel is closed, by either side or with its connection. Messages that came before may
     /// still be waiting in [`Channel::recv`].
     pub async fn closed(&self) {
-        let mut phase = self.inner.phase.clone();
+        let mut phase = self.inner.phase.subscribe();
         let closed = phase.wait_for(|phase| matches!(phase, Phase::Closed { .. }));
         tokio::select! {
             _ = closed => {}
@@ -232,22 +257,65 @@ impl Channel {
         }
     }
 
-    /// Closes the channel. What was sent before still goes out. Closing twice is nothing.
+    /// Closes the channel, once the peer has acknowledged what was sent, or after 5 s. Nothing more can be sent from
+    /// the moment of the call. Closing twice is nothing.
+    ///
+    /// Acknowledged is not read: what waits at the peer, because its consumer is slow, may be lost there when the
+    /// close arrives. So let the side that receives last be the one that closes.
     pub async fn close(&self) {
-        if let Err(error) = self.inner.stack.close().await {
-            tracing::trace!(label = self.label(), %error, "the channel was closed already");
+        mark_closed(&self.inner.phase);
+        let closing = shut(self.inner.stack.clone());
+        if self.inner.shared.handle().spawn(closing).await.is_err() {
+            tracing::trace!("the data plane went before the channel");
         }
     }
+}
+
+/// Closes a channel of the stack, once drained or after [`CLOSE_DRAIN`].
+async fn shut(stack: Arc<dyn DataChannel>) {
+    let _ = tokio::time::timeout(CLOSE_DRAIN, drain(&*stack)).await;
+    if let Err(error) = stack.close().await {
+        tracing::trace!(%error, "the channel was closed already");
+    }
+}
+
+/// Waits until the peer has acknowledged everything, or the channel is gone; then a moment for the peer to read it.
+///
+/// The stack closes a channel without regard to what is still in its send buffer; and as a receiver it forgets what
+/// it has acknowledged but not yet handed over when the close comes right behind.
+pub(super) async fn drain(stack: &dyn DataChannel) {
+    while let Ok(outstanding) = stack.outstanding_bytes().await {
+        if outstanding == 0 {
+            tokio::time::sleep(CLOSE_LINGER).await;
+            break;
+        }
+        tokio::time::sleep(DRAIN_CHECK).await;
+    }
+}
+
+fn mark_closed(phase: &watch::Sender<Phase>) {
+    phase.send_if_modified(|phase| match *phase {
+        Phase::Closed { .. } => false,
+        before => {
+            *phase = Phase::Closed {
+                opened: before == Phase::Open,
+            };
+            true
+        }
+    });
 }
 
 /// Reads a channel's events from the stack: its life into `phase`, its messages into `incoming`.
 struct Pump {
     label: String,
     stack: Arc<dyn DataChannel>,
-    phase: watch::Sender<Phase>,
-    incoming: mpsc::Sender<Incoming>,
+    phase: Arc<watch::Sender<Phase>>,
+    incoming: mpsc::UnboundedSender<Held>,
+    ahead: Arc<Semaphore>,
     shared: Arc<Shared>,
     warned: bool,
+    /// Whether a message came since the last nudge.
+    flowing: bool,
 }
 
 impl Pump {
@@ -256,74 +324,113 @@ impl Pump {
             let event = tokio::select! {
                 biased;
                 event = self.stack.poll() => event,
+                () = tokio::time::sleep(QUIET), if self.flowing => {
+                    self.flowing = false;
+                    self.shared.nudge.nudge();
+                    continue;
+                }
                 () = self.shared.ended() => None,
                 // Nobody holds the channel any more.
                 () = self.incoming.closed() => {
-                    let _ = self.stack.close().await;
+                    mark_closed(&self.phase);
+                    shut(self.stack.clone()).await;
                     None
                 }
             };
             match event {
                 Some(DataChannelEvent::OnOpen) => {
-                    self.shared.opened();
-                    self.phase.send_replace(Phase::Open);
+                    self.shared.setup_over();
+                    self.phase.send_if_modified(|phase| {
+                        let opening = *phase == Phase::Opening;
+                        if opening {
+                            *phase = Phase::Open;
+                        }
+                        opening
+                    });
                 }
                 Some(DataChannelEvent::OnMessage(message)) => {
-                    if let Some(message) = self.decode(message) {
-                        self.deliver(message).await;
+                    self.flowing = true;
+                    match decode(message) {
+                        Some(message) => self.deliver(message).await,
+                        None => self.warn_of_text(),
                     }
                 }
                 Some(DataChannelEvent::OnClose) | None => break,
                 Some(_) => {}
             }
         }
-        self.mark_closed();
+        self.shared.channel_closed();
+        mark_closed(&self.phase);
     }
 
-    /// A text that is not UTF-8 is left out; said once, so that a peer cannot flood the log.
-    fn decode(&mut self, message: RTCDataChannelMessage) -> Option<Incoming> {
-        if !message.is_string {
-            return Some(Incoming::Binary(message.data.freeze()));
-        }
-        match String::from_utf8(message.data.into()) {
-            Ok(text) => Some(Incoming::Text(text)),
-            Err(_) => {
-                if !std::mem::replace(&mut self.warned, true) {
-                    tracing::warn!(
-                        label = self.label,
-                        "a text message that is not UTF-8 was dropped"
-                    );
-                }
-                None
-            }
+    /// Said once, so that a peer cannot flood the log.
+    fn warn_of_text(&mut self) {
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                label = self.label,
+                "text messages that are not UTF-8 are dropped"
+            );
         }
     }
 
-    /// Waits for the consumer. Meanwhile the events behind this message are out of sight, so the stack is asked.
-    async fn deliver(&mut self, message: Incoming) {
+    /// Waits for room. Meanwhile the events behind this message are out of sight, so the stack is asked.
+    async fn deliver(&self, message: Incoming) {
+        let bytes = match &message {
+            Incoming::Text(text) => text.len(),
+            Incoming::Binary(data) => data.len(),
+        };
+        let share = (bytes + AHEAD_OVERHEAD).min(AHEAD_BYTES) as u32;
+        let room = self.ahead.clone().acquire_many_owned(share);
+        tokio::pin!(room);
         loop {
             tokio::select! {
-                permit = self.incoming.reserve() => {
-                    if let Ok(permit) = permit {
-                        permit.send(message);
+                room = &mut room => {
+                    if let Ok(share) = room {
+                        // Fails when nobody holds the channel any more, which the caller finds out next.
+                        let _ = self.incoming.send((message, share));
                     }
                     return;
                 }
                 () = tokio::time::sleep(STALLED_CHECK) => {
                     if !matches!(self.stack.ready_state().await, Ok(RTCDataChannelState::Open)) {
-                        self.mark_closed();
+                        mark_closed(&self.phase);
                     }
                 }
             }
         }
     }
+}
 
-    fn mark_closed(&self) {
-        self.phase.send_if_modified(|phase| {
-            let closed = Phase::Closed {
-                opened: *phase != Phase::Opening && *phase != (Phase::Closed { opened: false }),
-            };
-            std::mem::replace(phase, closed) != closed
-        });
+/// A message of the stack as ours; `None` for a text that is not UTF-8.
+fn decode(message: RTCDataChannelMessage) -> Option<Incoming> {
+    if message.is_string {
+        String::from_utf8(message.data.into())
+            .ok()
+            .map(Incoming::Text)
+    } else {
+        Some(Incoming::Binary(message.data.freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_must_be_utf8() {
+        let message = |is_string, data: &[u8]| RTCDataChannelMessage {
+            is_string,
+            data: BytesMut::from(data),
+        };
+        let odd = [b'a', 0xff, 0xc0];
+        assert_eq!(decode(message(true, &odd)), None);
+        assert_eq!(
+            decode(message(false, &odd)),
+            Some(Incoming::Binary(Bytes::copy_from_slice(&odd)))
+        );
+        assert_eq!(
+            decode(message(true, "ä".as_bytes())),
+            Some(Incoming::Text("ä".into()))
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! What a connection is made with.
 
+use std::fmt;
 use std::time::Duration;
 
 /// A STUN or TURN server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct IceServer {
     /// Such as `stun:host:3478` or `turn:host:3478` (TURN over UDP only; others are skipped by the stack).
     pub urls: Vec<String>,
@@ -11,6 +12,16 @@ pub struct IceServer {
     pub username: String,
     /// The TURN password; empty for STUN.
     pub credential: String,
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The credential must not end up in a log.
+        f.debug_struct("IceServer")
+            .field("urls", &self.urls)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How connections are made.

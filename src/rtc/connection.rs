@@ -1,148 +1,17 @@
 //! One peer connection.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use rtc::ice::mdns::MulticastDnsMode;
-use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
-use webrtc::data_channel::DataChannel;
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceCandidateInit, RTCIceConnectionState, RTCIceGatheringState, RTCIceServer,
-    RTCSessionDescription, SettingEngine, SettingEngineBuilder,
-};
+use tokio::sync::mpsc;
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 
-use super::tuning::{OnDrop, TunedRuntime, window_bytes};
-use super::{Channel, DataPlane, MAX_MESSAGE_BYTES, RtcConfig, RtcError, sdp};
+use super::shared::{Shared, lock};
+use super::{Channel, DataPlane, IceState, RtcConfig, RtcError, RtcEvent, sdp, stack};
 
-/// The most channels that a peer may create on one connection; further ones are closed at once.
-pub const MAX_CHANNELS: usize = 16;
-
-/// How many events wait for the owner of a connection.
-const EVENT_QUEUE: usize = 64;
-
-/// How many bytes of a channel may be on their way, unacknowledged, before sending waits. As large as the
-/// largest window of a peer of our kind, so that it never limits a long path by itself.
-const SEND_BUFFER_BYTES: usize = 4 << 20;
-
-/// Silence that makes ICE `disconnected`.
-const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
-
-/// Further silence that makes ICE `failed`. `failed` is final (the stack forgets its candidates), while
-/// `disconnected` heals by itself as soon as packets flow again. So it must come after the 90 s that a worker
-/// waits for that; deciding earlier is left to whoever watches [`RtcEvent::Ice`].
-const ICE_FAILED: Duration = Duration::from_secs(100);
-
-/// How often an idle path is checked.
-const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
-
-/// Time between the checks of a candidate pair, and how many there are. The number grows as the interval
-/// shrinks, or pairs would be given up early.
-const ICE_CHECK: Duration = Duration::from_millis(50);
-const ICE_CHECKS: u16 = 140;
-
-/// Which end of a connection this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The one that makes the offer.
-    Offerer,
-    /// The one that answers it.
-    Answerer,
-}
-
-/// The state of ICE, as in the W3C's `RTCIceConnectionState`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IceState {
-    /// Nothing has happened yet.
-    New,
-    /// Candidate pairs are being tried.
-    Checking,
-    /// A usable pair was found.
-    Connected,
-    /// All checks are done, and a pair was found.
-    Completed,
-    /// The peer has been silent for 5 s. It may come back.
-    Disconnected,
-    /// The peer has been silent for 105 s, or no pair was ever found. Final.
-    Failed,
-    /// The connection is closed.
-    Closed,
-}
-
-impl From<RTCIceConnectionState> for IceState {
-    fn from(state: RTCIceConnectionState) -> Self {
-        match state {
-            RTCIceConnectionState::Checking => IceState::Checking,
-            RTCIceConnectionState::Connected => IceState::Connected,
-            RTCIceConnectionState::Completed => IceState::Completed,
-            RTCIceConnectionState::Disconnected => IceState::Disconnected,
-            RTCIceConnectionState::Failed => IceState::Failed,
-            RTCIceConnectionState::Closed => IceState::Closed,
-            _ => IceState::New,
-        }
-    }
-}
-
-/// What a connection tells its owner.
-#[derive(Debug, Clone)]
-pub enum RtcEvent {
-    /// The state of ICE changed.
-    Ice(IceState),
-    /// The peer created a channel.
-    Channel(Channel),
-    /// The connection is over, closed from here or broken. Always the last event.
-    Ended,
-}
-
-/// What a connection, its handler and its channels know in common.
-pub(super) struct Shared {
-    ice: watch::Sender<IceState>,
-    gathered: watch::Sender<bool>,
-    ended: watch::Sender<bool>,
-    /// When both descriptions became known.
-    negotiated: watch::Sender<Option<Instant>>,
-    /// Whether the stack's timers are kept short.
-    brisk: Arc<AtomicBool>,
-    setup: Duration,
-}
-
-impl Shared {
-    pub(super) fn has_ended(&self) -> bool {
-        *self.ended.borrow()
-    }
-
-    /// Waits until the stack's driver has ended.
-    pub(super) async fn ended(&self) {
-        wait(&self.ended, |ended| *ended).await;
-    }
-
-    /// Waits until both descriptions have been known for the whole setup time, which it returns.
-    pub(super) async fn setup_expired(&self) -> Duration {
-        wait(&self.negotiated, Option::is_some).await;
-        let since = *self.negotiated.borrow();
-        if let Some(since) = since {
-            tokio::time::sleep_until((since + self.setup).into()).await;
-        }
-        self.setup
-    }
-
-    /// A channel is open: setup is over.
-    pub(super) fn opened(&self) {
-        self.brisk.store(false, Ordering::Relaxed);
-    }
-}
-
-/// Waits for a condition. The sender outlives the wait, so it ends only with the condition.
-async fn wait<T>(sender: &watch::Sender<T>, condition: impl FnMut(&T) -> bool) {
-    if sender.subscribe().wait_for(condition).await.is_err() {
-        std::future::pending().await
-    }
-}
+/// How long closing a connection lets the peer acknowledge what was sent.
+const CLOSE_DRAIN: Duration = Duration::from_secs(1);
 
 /// One peer connection. Clones are the same connection; it is closed when the last one is dropped.
 #[derive(Clone)]
@@ -176,12 +45,12 @@ impl fmt::Debug for Connection {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let stack = self.stack.clone();
-        self.shared.opened();
+        let closing = shut(self.stack.clone(), self.shared.clone());
+        // This may be the last holder of the data plane, which must live until the peer has been told.
+        let plane = self.plane.clone();
         self.plane.spawn(async move {
-            if let Err(error) = stack.close().await {
-                tracing::debug!(%error, "closing a dropped connection");
-            }
+            closing.await;
+            drop(plane);
         });
     }
 }
@@ -195,21 +64,29 @@ impl Connection {
         plane: &DataPlane,
         config: &RtcConfig,
     ) -> Result<(Connection, mpsc::Receiver<RtcEvent>), RtcError> {
-        let building = build(plane.clone(), config.clone());
-        plane
-            .spawn(building)
-            .await
-            .unwrap_or(Err(RtcError::PlaneGone))
+        let building = stack::build(plane.handle().clone(), config.clone());
+        let built = plane.spawn(building).await;
+        let (stack, shared, events) = built.unwrap_or(Err(RtcError::PlaneGone))?;
+        let connection = Connection {
+            inner: Arc::new(Inner {
+                stack,
+                shared,
+                plane: plane.clone(),
+                trickle: Mutex::default(),
+            }),
+        };
+        Ok((connection, events))
     }
 
-    /// Creates a channel, ordered and reliable. The first one must be created before the offer.
+    /// Creates a channel, ordered and reliable. The first one must be created before the offer. Waits up to half a
+    /// second when another one was closed just before.
     ///
     /// # Errors
     /// [`RtcError::Closed`], or [`RtcError::Stack`] for a label that is too long.
     pub async fn create_channel(&self, label: &str) -> Result<Channel, RtcError> {
+        self.inner.shared.may_create().await;
         let stack = self.inner.stack.create_data_channel(label, None).await?;
         Ok(Channel::new(
-            self.inner.plane.handle(),
             label.to_owned(),
             stack,
             self.inner.shared.clone(),
@@ -233,8 +110,12 @@ impl Connection {
     pub async fn accept_answer(&self, sdp: &str) -> Result<(), RtcError> {
         let (sdp, candidates) = sdp::tidy(sdp)?;
         let answer = RTCSessionDescription::answer(sdp).map_err(unusable)?;
-        self.negotiated();
-        self.remote(answer, candidates).await
+        self.inner.shared.negotiated();
+        let taken = self.remote(answer, candidates).await;
+        if taken.is_err() {
+            self.inner.shared.not_negotiated();
+        }
+        taken
     }
 
     /// Takes the peer's offer and makes the answer: complete, with every candidate in it.
@@ -251,7 +132,7 @@ impl Connection {
             .create_answer(None)
             .await
             .map_err(unusable)?;
-        self.negotiated();
+        self.inner.shared.negotiated();
         self.inner.stack.set_local_description(answer).await?;
         self.gathered().await
     }
@@ -293,26 +174,22 @@ impl Connection {
 
     /// The latest known state of ICE.
     pub fn ice_state(&self) -> IceState {
-        *self.inner.shared.ice.borrow()
+        self.inner.shared.ice_state()
     }
 
-    /// Closes the connection and all its channels, and tells the peer. Closing twice is nothing.
+    /// Closes the connection and all its channels, and tells the peer. What was sent before goes out first, if the
+    /// peer acknowledges it within a second. Closing twice is nothing.
+    ///
+    /// As with [`Channel::close`], what the peer has not read by then may be lost.
     pub async fn close(&self) {
-        let stack = self.inner.stack.clone();
-        self.inner.shared.opened();
-        let closing = self.inner.plane.spawn(async move { stack.close().await });
-        match closing.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "closing a connection"),
-            Err(_) => tracing::debug!("closing a connection after its data plane"),
+        let closing = shut(self.inner.stack.clone(), self.inner.shared.clone());
+        if self.inner.plane.spawn(closing).await.is_err() {
+            tracing::debug!("the data plane went before the connection");
         }
     }
 
-    fn trickle(&self) -> std::sync::MutexGuard<'_, Trickle> {
-        self.inner
-            .trickle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn trickle(&self) -> MutexGuard<'_, Trickle> {
+        lock(&self.inner.trickle)
     }
 
     /// Applies the peer's description, then the candidates that came before it.
@@ -340,30 +217,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Both descriptions are known (or will be in a moment): setup begins, with short timers for as long as it may
-    /// take.
-    fn negotiated(&self) {
-        let shared = self.inner.shared.clone();
-        shared.brisk.store(true, Ordering::Relaxed);
-        shared.negotiated.send_replace(Some(Instant::now()));
-        self.inner.plane.spawn(async move {
-            tokio::select! {
-                _ = shared.setup_expired() => shared.brisk.store(false, Ordering::Relaxed),
-                () = shared.ended() => {}
-            }
-        });
-    }
-
     /// Our description, once every candidate is in it.
     async fn gathered(&self) -> Result<String, RtcError> {
-        let shared = &self.inner.shared;
-        tokio::select! {
-            () = wait(&shared.gathered, |done| *done) => {}
-            () = tokio::time::sleep(shared.setup) => {
-                tracing::warn!("gathering candidates took too long; going on with those at hand");
-            }
-            () = shared.ended() => return Err(RtcError::Closed),
-        }
+        self.inner.shared.gathering_done().await?;
         let description = self.inner.stack.local_description().await;
         description
             .map(|description| sdp::complete(description.sdp))
@@ -371,175 +227,18 @@ impl Connection {
     }
 }
 
+async fn shut(stack: Arc<dyn PeerConnection>, shared: Arc<Shared>) {
+    let _ = tokio::time::timeout(CLOSE_DRAIN, shared.drain()).await;
+    // The stack waits a little for its driver, by a timer that must not be cut short.
+    shared.setup_over();
+    if let Err(error) = stack.close().await {
+        tracing::debug!(%error, "closing a connection");
+    }
+}
+
 fn unusable(error: webrtc::error::Error) -> RtcError {
     match RtcError::from(error) {
         RtcError::Stack(reason) => RtcError::Description(reason),
         other => other,
-    }
-}
-
-async fn build(
-    plane: DataPlane,
-    config: RtcConfig,
-) -> Result<(Connection, mpsc::Receiver<RtcEvent>), RtcError> {
-    let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-    let brisk = Arc::new(AtomicBool::new(false));
-    let shared = Arc::new(Shared {
-        ice: watch::Sender::new(IceState::New),
-        gathered: watch::Sender::new(false),
-        ended: watch::Sender::new(false),
-        negotiated: watch::Sender::new(None),
-        brisk: brisk.clone(),
-        setup: config.setup,
-    });
-    // A place in the queue is kept for the last event, so that it is never lost.
-    let last = events
-        .clone()
-        .try_reserve_owned()
-        .map_err(|_| RtcError::Closed)?;
-    let driver_ended = OnDrop::new({
-        let shared = shared.clone();
-        move || {
-            shared.ice.send_replace(IceState::Closed);
-            shared.ended.send_replace(true);
-            last.send(RtcEvent::Ended);
-        }
-    });
-    let servers = config.ice_servers.into_iter().map(|server| RTCIceServer {
-        urls: server.urls,
-        username: server.username,
-        credential: server.credential,
-    });
-    let stack = PeerConnectionBuilder::new()
-        .with_configuration(
-            RTCConfigurationBuilder::default()
-                .with_ice_servers(servers.collect())
-                .build(),
-        )
-        .with_setting_engine(settings(config.include_loopback))
-        .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
-        .with_handler(Arc::new(Handler {
-            events,
-            shared: shared.clone(),
-            handle: plane.handle().clone(),
-            channels: AtomicUsize::new(0),
-        }))
-        .with_runtime(Arc::new(TunedRuntime::new(
-            plane.handle().clone(),
-            brisk,
-            driver_ended,
-        )))
-        .with_udp_addrs(local_addresses(config.include_loopback))
-        .build()
-        .await?;
-    let connection = Connection {
-        inner: Arc::new(Inner {
-            stack: Arc::new(stack),
-            shared,
-            plane,
-            trickle: Mutex::default(),
-        }),
-    };
-    Ok((connection, receiver))
-}
-
-fn settings(include_loopback: bool) -> SettingEngine {
-    SettingEngineBuilder::new()
-        // Resolving names by multicast needs a socket that some hosts refuse, and then nothing works.
-        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .with_include_loopback_candidate(include_loopback)
-        .with_ice_timeouts(
-            Some(ICE_DISCONNECTED),
-            Some(ICE_FAILED),
-            Some(ICE_KEEPALIVE),
-        )
-        .with_ice_connection_attempts(Some(ICE_CHECK), Some(ICE_CHECKS))
-        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_BYTES as u32))
-        .with_sctp_max_receive_buffer_size(window_bytes())
-        .build()
-}
-
-/// The IPv4 addresses to gather host candidates from: those of the interfaces there are now, without link-local
-/// ones. The stack would expand a wildcard likewise, but never to loopback, and on a host without any other
-/// interface it would announce the wildcard itself. An address that goes away before it is bound is skipped there.
-fn local_addresses(include_loopback: bool) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    match rtc::shared::ifaces::ifaces() {
-        Ok(interfaces) => {
-            for ip in interfaces
-                .into_iter()
-                .filter_map(|interface| interface.addr)
-            {
-                if let IpAddr::V4(ip) = ip.ip()
-                    && !ip.is_loopback()
-                    && !ip.is_unspecified()
-                    && !ip.is_link_local()
-                {
-                    addresses.push(SocketAddr::from((ip, 0)));
-                }
-            }
-        }
-        Err(error) => tracing::warn!(%error, "the network interfaces cannot be listed"),
-    }
-    if include_loopback || addresses.is_empty() {
-        addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    }
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
-}
-
-/// Receives what the stack tells. It runs inside the driver, so nothing here waits for anybody.
-struct Handler {
-    events: mpsc::Sender<RtcEvent>,
-    shared: Arc<Shared>,
-    handle: Handle,
-    channels: AtomicUsize,
-}
-
-impl Handler {
-    fn tell(&self, event: RtcEvent) {
-        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-            tracing::warn!(
-                ?event,
-                "an event was dropped: the connection's owner does not take them"
-            );
-        }
-    }
-}
-
-#[async_trait::async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
-        let state = IceState::from(state);
-        if self.shared.ice.send_replace(state) != state {
-            self.tell(RtcEvent::Ice(state));
-        }
-    }
-
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
-            self.shared.gathered.send_replace(true);
-        }
-    }
-
-    async fn on_data_channel(&self, stack: Arc<dyn DataChannel>) {
-        let Ok(label) = stack.label().await else {
-            return;
-        };
-        if self.channels.fetch_add(1, Ordering::Relaxed) >= MAX_CHANNELS {
-            tracing::warn!(
-                label,
-                "the peer creates too many channels; this one is closed"
-            );
-            let _ = stack.close().await;
-            return;
-        }
-        self.tell(RtcEvent::Channel(Channel::new(
-            &self.handle,
-            label,
-            stack,
-            self.shared.clone(),
-        )));
     }
 }

@@ -1,9 +1,9 @@
-//! What the stack does not do well by itself: socket buffers, and timers during setup.
+//! What the stack does not do well by itself: socket buffers, timers during setup, and bursts of messages.
 //!
-//! The stack offers one hook for both, the runtime it asks for sockets and timers. Ours hands out sockets with a
+//! The stack offers one hook for all, the runtime it asks for sockets and timers. Ours hands out sockets with a
 //! large receive buffer (without it, a burst of a whole SCTP window overruns the socket, and each lost tail costs
 //! a second) and short timers while a connection is being set up (the stack queues the first DTLS, SCTP and DCEP
-//! packet of each layer until its next timer: three idle waits of up to 200 ms).
+//! packet of each layer until its next timer: three idle waits of up to 200 ms). For bursts see [`Nudge`].
 
 use std::fmt;
 use std::future::Future;
@@ -20,6 +20,8 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime,
     TokioRuntime,
 };
+
+use super::nudge::{Nudge, NudgedSocket};
 
 /// The receive buffer that each UDP socket asks for, bytes.
 const SOCKET_BYTES: usize = 4 << 20;
@@ -88,19 +90,27 @@ impl Drop for OnDrop {
     }
 }
 
-/// The runtime that one connection is driven by: tokio's, on the data plane, with the two changes.
+/// The runtime that one connection is driven by: tokio's, on the data plane, with our changes.
 pub(super) struct TunedRuntime {
     handle: Handle,
     brisk: Arc<AtomicBool>,
+    nudge: Mutex<Option<Arc<Nudge>>>,
     driver_ended: Mutex<Option<OnDrop>>,
 }
 
 impl TunedRuntime {
-    /// `brisk` caps the timers while it is true. `driver_ended` is dropped when the connection's driver has ended.
-    pub(super) fn new(handle: Handle, brisk: Arc<AtomicBool>, driver_ended: OnDrop) -> Self {
+    /// `brisk` caps the timers while it is true; `nudge` goes into the first socket; `driver_ended` is dropped when
+    /// the connection's driver has ended.
+    pub(super) fn new(
+        handle: Handle,
+        brisk: Arc<AtomicBool>,
+        nudge: Arc<Nudge>,
+        driver_ended: OnDrop,
+    ) -> Self {
         TunedRuntime {
             handle,
             brisk,
+            nudge: Mutex::new(Some(nudge)),
             driver_ended: Mutex::new(Some(driver_ended)),
         }
     }
@@ -115,11 +125,7 @@ impl fmt::Debug for TunedRuntime {
 impl Runtime for TunedRuntime {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
         // The driver is the first, and without ICE-TCP the only, task that the stack spawns.
-        let ended = self
-            .driver_ended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let ended = take(&self.driver_ended);
         let _context = self.handle.enter();
         TokioRuntime.spawn(Box::pin(async move {
             let _ended = ended;
@@ -132,7 +138,11 @@ impl Runtime for TunedRuntime {
             tracing::debug!(%error, "the UDP receive buffer stays as it is");
         }
         let _context = self.handle.enter();
-        TokioRuntime.wrap_udp_socket(socket)
+        let socket = TokioRuntime.wrap_udp_socket(socket)?;
+        Ok(match take(&self.nudge) {
+            Some(nudge) => Arc::new(NudgedSocket::new(socket, nudge)),
+            None => socket,
+        })
     }
 
     fn wrap_tcp_listener(
@@ -182,6 +192,10 @@ impl Runtime for TunedRuntime {
     fn name(&self) -> &'static str {
         "data-plane"
     }
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 #[cfg(test)]

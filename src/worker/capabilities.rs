@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// Model types that a worker announces.
 pub const SUPPORTED_MODELS: [&str; 3] = ["base", "centroid", "topdown"];
 /// Job types that a worker announces.
-pub const SUPPORTED_JOB_TYPES: [&str; 2] = ["training", "inference"];
+pub const SUPPORTED_JOB_TYPES: [&str; 1] = ["training"];
 
 /// The first GPU, and the machine it is in.
 #[derive(Debug, Clone, PartialEq)]

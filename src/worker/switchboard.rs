@@ -40,7 +40,6 @@ pub struct Stop;
 struct Link {
     peer: PeerId,
     addr: Addr<PeerActor>,
-    open: bool,
 }
 
 struct CurrentJob {
@@ -319,14 +318,7 @@ impl Worker {
             owner: ctx.address().recipient(),
             supervisor: Some(ctx.address().recipient()),
         });
-        self.links.insert(
-            id,
-            Link {
-                peer: from,
-                addr,
-                open: false,
-            },
-        );
+        self.links.insert(id, Link { peer: from, addr });
     }
 
     fn refuse_offer(&mut self, to: PeerId, status: Status) {
@@ -427,7 +419,7 @@ impl Worker {
         let Some(link) = self.links.get(&id) else {
             return;
         };
-        let (peer, was_open) = (link.peer.clone(), link.open);
+        let peer = link.peer.clone();
         tracing::info!(link = %id, %peer, ?why, "the connection is lost");
         let others = self
             .links
@@ -442,7 +434,7 @@ impl Worker {
             self.availability
                 .do_send(Feed(AvailabilityInput::PeerLost { from: peer }));
         }
-        if was_open && !self.stopping {
+        if !self.stopping {
             self.session.do_send(Feed(SessionInput::Reregister));
         }
     }
@@ -561,11 +553,7 @@ impl Handler<LinkNews> for Worker {
                 self.plane
                     .spawn(serve(news.link, channel, ctx.address().recipient()));
             }
-            LinkEvent::Open => {
-                if let Some(link) = self.links.get_mut(&news.link) {
-                    link.open = true;
-                }
-            }
+            LinkEvent::Open => tracing::debug!(link = %news.link, "the client is connected"),
             LinkEvent::Suspect => {
                 tracing::warn!(link = %news.link, "the path to the client is gone for now; waiting up to 90 s")
             }

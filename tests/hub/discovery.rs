@@ -70,7 +70,6 @@ async fn discovery_follows_the_golden_transcript() {
             .collect();
         assert_eq!(s.c.discover(&c, filters.clone()).await, names, "{filters}");
     }
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -109,7 +108,6 @@ async fn bad_filters_and_bad_metadata_cost_nobody_a_connection() {
     }
     let reply = s.c.ask(json!({"type": "discover_peers", "from_peer_id": c, "filters": {"x": "x".repeat(20_000)}})).await;
     assert_eq!(reply["code"], "INVALID_MESSAGE");
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -165,7 +163,6 @@ async fn a_status_update_keeps_a_worker_discoverable() {
     );
     assert_eq!(reply["metadata"]["note"], 1);
     assert_eq!(reply["metadata"]["properties"]["hostname"], "gpu-01");
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -226,5 +223,4 @@ async fn malformed_updates_are_refused_and_change_nothing() {
         s.c.ask(json!({"type": "discover_peers", "from_peer_id": c}))
             .await;
     assert_eq!(list["peers"][0]["metadata"], worker_metadata(16384));
-    s.hub.stop().await;
 }

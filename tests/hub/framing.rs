@@ -64,7 +64,6 @@ async fn malformed_frames_get_an_error_and_the_connection_lives() {
         "peer_list",
         "binary frames are read, and answered in text"
     );
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -77,7 +76,6 @@ async fn a_mebibyte_is_read_and_one_byte_more_closes_with_1009() {
     peer.send_message(Message::Text("x".repeat((1 << 20) + 1).into()))
         .await;
     assert_eq!(peer.closed_with().await, 1009);
-    hub.stop().await;
 }
 
 #[actix_web::test]
@@ -104,7 +102,6 @@ async fn a_giant_is_refused_by_its_header_and_in_pieces_too() {
         reply["message"], "Unknown message type: q",
         "pieces are put together"
     );
-    hub.stop().await;
 }
 
 #[actix_web::test]
@@ -124,7 +121,6 @@ async fn a_protocol_violation_ends_the_connection_with_its_code() {
             "{first:#x}"
         );
     }
-    hub.stop().await;
 }
 
 #[actix_web::test]
@@ -146,16 +142,21 @@ async fn a_peer_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     // 60 MB, of which it reads nothing: far more than any buffer on the way.
     let payload = "x".repeat(500_000);
     let start = Instant::now();
-    let mut refused = 0;
+    let mut cut_off = false;
     for _ in 0..120 {
         let frame = json!({"type": "peer_message", "from_peer_id": c, "to_peer_id": "stalled", "payload": payload});
         s.c.send(frame).await;
-        if s.c.discover(&c, json!({"role": "worker"})).await.len() == 1 {
-            refused += 1;
+        let reply =
+            s.c.ask(json!({"type": "discover_peers", "from_peer_id": c}))
+                .await;
+        if reply["code"] == "DELIVERY_FAILED" {
+            assert_eq!(s.c.recv().await["count"], 1, "gone from the room as well");
+            cut_off = true;
             break;
         }
+        assert_eq!(reply["count"], 2, "{reply}");
     }
-    assert_eq!(refused, 1, "the stalled peer is gone from the room");
+    assert!(cut_off, "the stalled peer is cut off");
     assert!(
         start.elapsed() < Duration::from_secs(8),
         "and its sender was never held up: {:?}",
@@ -170,5 +171,19 @@ async fn a_peer_that_does_not_read_is_cut_off_and_holds_nobody_up() {
         stalled.drain().await < 30_000_000,
         "its connection is ended, not fed for ever"
     );
-    s.hub.stop().await;
+}
+
+#[actix_web::test]
+async fn a_peer_that_reads_is_not_cut_off_however_much_it_gets() {
+    let mut s = scene().await;
+    let (w, c) = (s.w_user.name.clone(), s.c_user.name.clone());
+    let payload = "x".repeat(500_000);
+    // 15 MB in all, several times what may wait for one socket.
+    for _ in 0..30 {
+        let frame =
+            json!({"type": "peer_message", "from_peer_id": c, "to_peer_id": w, "payload": payload});
+        s.c.send(frame).await;
+        assert_eq!(s.w.recv().await["payload"], payload);
+    }
+    s.c.hears_nothing().await;
 }

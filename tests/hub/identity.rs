@@ -44,7 +44,6 @@ async fn nobody_speaks_as_another_peer() {
         s.w.discover(&w, json!({"tags": ["spoofed"]})).await,
         Vec::<String>::new()
     );
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -55,7 +54,6 @@ async fn a_worker_that_names_another_sender_gets_no_error_frame() {
         .await;
     s.w.hears_nothing().await;
     s.c.hears_nothing().await;
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -105,7 +103,6 @@ async fn a_refused_registration_evicts_nobody() {
         "Peer id in use"
     );
     assert_eq!(s.c.discover(&c, json!({})).await, [w.as_str()]);
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -132,7 +129,6 @@ async fn the_newest_connection_wins_and_the_end_of_the_old_one_does_not_matter()
         .ask(json!({"type": "discover_peers", "from_peer_id": w}))
         .await;
     assert_eq!(reply["peers"][0]["peer_id"], json!(c));
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -151,7 +147,6 @@ async fn a_replaced_connection_cannot_act_any_more() {
     old.send_text(frame).await;
     assert_eq!(old.drain().await, 0, "no answer, only the end");
     new.hears_nothing().await;
-    hub.stop().await;
 }
 
 #[actix_web::test]
@@ -168,7 +163,6 @@ async fn an_id_whose_connection_is_gone_may_come_back_under_a_new_sign_in() {
         .ask(register(&w, &fresher, &s.room, json!({"role": "worker"})))
         .await;
     assert_eq!(reply["type"], "registered_auth");
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -209,7 +203,6 @@ async fn a_second_id_on_a_socket_leaves_no_ghost() {
         (&metrics["active_rooms"], &metrics["active_connections"]),
         (&json!(1), &json!(2))
     );
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -225,7 +218,6 @@ async fn the_admins_seat_goes_with_the_admin() {
     let mut b = Peer::connect(addr).await;
     let reply = b.ask(register("B", &u2, &room, admin)).await;
     assert_eq!(reply["admin_peer_id"], "B", "A is no longer there: {reply}");
-    hub.stop().await;
 }
 
 #[actix_web::test]
@@ -257,5 +249,4 @@ async fn an_id_cannot_be_occupied_from_another_room() {
             .is_empty()
     );
     moved.close().await;
-    s.hub.stop().await;
 }

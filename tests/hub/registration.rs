@@ -60,7 +60,6 @@ async fn the_checks_come_in_the_original_order_and_leave_the_socket_open() {
         let reply = json!({"type": "error", "code": "NOT_IN_ROOM", "message": "Peer not registered in any room"});
         assert_eq!(x.ask(frame).await, reply);
     }
-    hub.stop().await;
 }
 
 #[actix_web::test]
@@ -143,7 +142,6 @@ async fn registered_peers_learn_of_each_other_in_order() {
         reply["admin_peer_id"], "W2",
         "not claiming it again does not give it up"
     );
-    hub.stop().await;
 }
 
 #[actix_web::test]
@@ -189,7 +187,6 @@ async fn what_a_peer_says_of_itself_is_bounded() {
         reply["type"], "registered_auth",
         "a peer that changes its id takes no second place"
     );
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -225,5 +222,4 @@ async fn the_list_of_a_room_always_fits_into_one_frame() {
         peers[0].discover("p0", json!({})).await.len(),
         peers.len() - 1
     );
-    hub.stop().await;
 }

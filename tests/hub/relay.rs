@@ -18,7 +18,6 @@ async fn offers_answers_and_candidates_pass_with_all_their_keys() {
         "candidate": {"candidate": "c", "sdpMid": "0", "sdpMLineIndex": 0}});
     s.c.send(candidate.clone()).await;
     assert_eq!(s.w.recv().await, candidate);
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -45,7 +44,6 @@ async fn an_offer_to_the_absent_is_told_to_a_client_and_to_nobody_else() {
     s.w.send(json!({"type": "offer", "sender": w, "target": "ghost", "sdp": "x"}))
         .await;
     s.w.hears_nothing().await;
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -114,7 +112,6 @@ async fn peer_messages_are_rebuilt_and_their_failures_told() {
     }
     w3.hears_nothing().await;
     s.w.hears_nothing().await;
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -175,7 +172,6 @@ async fn the_mesh_frames_follow_the_golden_transcript() {
         );
     }
     s.w.hears_nothing().await;
-    s.hub.stop().await;
 }
 
 fn busy(target: &str) -> Value {
@@ -215,7 +211,6 @@ async fn worker_busy_reaches_the_client_once_per_offer() {
     s.w.send(busy(&c)).await;
     s.w.hears_nothing().await;
     s.c.hears_nothing().await;
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -249,7 +244,6 @@ async fn an_error_answers_only_the_offer_of_its_target() {
     s.w.send(busy(&c)).await;
     s.w.hears_nothing().await;
     again.hears_nothing().await;
-    s.hub.stop().await;
 }
 
 #[actix_web::test]
@@ -265,5 +259,4 @@ async fn a_frame_that_grows_past_the_limit_is_not_delivered() {
     let reply = s.c.recv().await;
     assert_eq!(reply["code"], "DELIVERY_FAILED", "{reply}");
     s.w.hears_nothing().await;
-    s.hub.stop().await;
 }

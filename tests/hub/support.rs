@@ -74,6 +74,20 @@ pub async fn post(addr: SocketAddr, path: &str, auth: Option<&str>, body: Value)
     answer.body
 }
 
+/// A plain GET and its whole answer.
+pub async fn raw_get(addr: SocketAddr, path: &str) -> String {
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let reading = tcp.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .expect("no end")
+        .unwrap();
+    answer
+}
+
 /// Someone who has signed in.
 #[derive(Clone)]
 pub struct User {

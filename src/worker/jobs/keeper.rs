@@ -8,9 +8,9 @@
 //!
 //! On Linux this covers descendants that moved to another group or session as well.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -20,10 +20,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::processes::{self, Process};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, setsid};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// From SIGTERM to SIGKILL after the worker has died.
@@ -41,8 +42,6 @@ pub(super) const KILL: u8 = b'K';
 /// What the keeper tells the worker, one line each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Report {
-    /// The command runs in this process group.
-    Group(i32),
     /// The command has ended; negative is a signal.
     Exit(i32),
     /// Nothing is left of it.
@@ -52,7 +51,6 @@ pub(super) enum Report {
 impl Report {
     pub(super) fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ') {
-            Some(("group", id)) => id.parse().ok().map(Self::Group),
             Some(("exit", code)) => code.parse().ok().map(Self::Exit),
             None if line == "gone" => Some(Self::Gone),
             _ => None,
@@ -62,7 +60,6 @@ impl Report {
     /// Writes the report. The worker may be gone; then nobody needs it.
     fn send(self, lifeline: &mut File) {
         let line = match self {
-            Self::Group(id) => format!("group {id}\n"),
             Self::Exit(code) => format!("exit {code}\n"),
             Self::Gone => "gone\n".to_owned(),
         };
@@ -126,6 +123,9 @@ fn keep(argv: &[OsString]) -> io::Result<i32> {
         // The handler stays when its receiver goes.
         drop(signal(kind)?);
     }
+    // A session of our own: no terminal for the command, and a mark on all of its processes by which the worker finds
+    // them if this one is killed. Fails when we lead a process group, as when called by hand.
+    let _ = setsid();
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true)?;
 
@@ -150,7 +150,6 @@ fn keep(argv: &[OsString]) -> io::Result<i32> {
         }
     };
     let command = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
-    Report::Group(command.as_raw()).send(&mut lifeline);
 
     let (events, inbox) = mpsc::channel();
     let orders = lifeline.try_clone()?;
@@ -242,48 +241,24 @@ fn signal_all(command: Pid, signal: Signal) {
     }
 }
 
-/// Our descendants that are not in the process group `command`. Empty where there is no `/proc`.
-fn strays(command: Pid) -> Vec<Pid> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    let mut group = HashSet::new();
-    for process in processes.flatten() {
-        let Some(pid) = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let Some((parent, member_of)) = parent_and_group(pid) else {
-            continue;
-        };
-        children.entry(parent).or_default().push(pid);
-        if member_of == command.as_raw() {
-            group.insert(pid);
-        }
+/// Our descendants that are not in the process group `command`.
+fn strays(command: Pid) -> impl Iterator<Item = Pid> {
+    let mut pending = vec![Pid::this().as_raw()];
+    let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
+    for process in processes::all() {
+        children.entry(process.parent).or_default().push(process);
     }
     let mut found = Vec::new();
-    let mut pending = vec![Pid::this().as_raw()];
     while let Some(parent) = pending.pop() {
-        for pid in children.remove(&parent).unwrap_or_default() {
-            if !group.contains(&pid) {
-                found.push(Pid::from_raw(pid));
-            }
-            pending.push(pid);
+        for process in children.remove(&parent).unwrap_or_default() {
+            pending.push(process.pid);
+            found.push(process);
         }
     }
     found
-}
-
-/// The parent and the process group of a process, from `/proc/<pid>/stat`: `pid (name) state parent group ...`.
-fn parent_and_group(pid: i32) -> Option<(i32, i32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may contain anything, a closing bracket too.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(1);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        .into_iter()
+        .filter(move |process| process.group != command.as_raw())
+        .map(|process| Pid::from_raw(process.pid))
 }
 
 #[cfg(test)]
@@ -296,22 +271,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("reports");
         let mut file = File::create(&path).unwrap();
-        let reports = [Report::Group(71), Report::Exit(-9), Report::Gone];
+        let reports = [Report::Exit(3), Report::Exit(-9), Report::Gone];
         for report in reports {
             report.send(&mut file);
         }
-        let text = fs::read_to_string(path).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
         assert_eq!(
             text.lines().map(Report::parse).collect::<Vec<_>>(),
             reports.map(Some)
         );
         assert_eq!(Report::parse("exit x"), None);
-    }
-
-    #[test]
-    fn a_process_is_found_in_proc() {
-        let (parent, group) = parent_and_group(Pid::this().as_raw()).unwrap();
-        assert_eq!(parent, nix::unistd::getppid().as_raw());
-        assert_eq!(group, nix::unistd::getpgrp().as_raw());
     }
 }

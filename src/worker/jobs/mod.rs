@@ -2,7 +2,7 @@
 //!
 //! Plain pieces without actors or network. A package is [received](receive) to disk, [unpacked](archive) into a
 //! [scratch] directory, read as a [plan], whose steps run as [processes](process) below a [keeper]; the outputs are
-//! packed again and sent. What comes from a peer is taken as hostile: names, sizes, counts and ratios are bounded here.
+//! [packed](pack) again and [sent](send). What comes from a peer is taken as hostile: names, sizes, counts and ratios are bounded here.
 
 pub mod archive;
 pub mod disk;
@@ -13,7 +13,9 @@ pub mod names;
 pub mod pack;
 pub mod plan;
 pub mod process;
+mod processes;
 pub mod receive;
 pub mod scratch;
 pub mod script;
+pub mod send;
 pub mod work;

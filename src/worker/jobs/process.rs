@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -26,6 +24,7 @@ use tracing::warn;
 use super::keeper::{KILL, Report, SUBCOMMAND, TERMINATE};
 use super::lines;
 use super::plan::Step;
+use super::processes;
 
 /// Reads the merged output of a step, line by line.
 pub type LineReader = lines::LineReader<pipe::Receiver>;
@@ -110,8 +109,7 @@ impl RunningStep {
             .current_dir(cwd)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(write.try_clone()?)
-            .stderr(write)
-            .process_group(0);
+            .stderr(write);
         for (name, _) in
             env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(OWN_ENV))
         {
@@ -196,7 +194,8 @@ async fn supervise(
     let (reports, commands) = lifeline.into_split();
     let mut reports = BufReader::new(reports).lines();
     let mut commands = Some(commands);
-    let (mut group, mut code, mut gone) = (None, None, false);
+    let session = keeper.id().and_then(|id| i32::try_from(id).ok());
+    let (mut code, mut gone) = (None, false);
     loop {
         tokio::select! {
             order = orders.recv(), if commands.is_some() => match (order, commands.as_mut()) {
@@ -206,7 +205,6 @@ async fn supervise(
                 _ => commands = None,
             },
             line = reports.next_line() => match line.ok().flatten().as_deref().map(Report::parse) {
-                Some(Some(Report::Group(id))) => group = Some(Pid::from_raw(id)),
                 Some(Some(Report::Exit(exit))) => code = Some(exit),
                 Some(Some(Report::Gone)) => gone = true,
                 Some(None) => {}
@@ -215,9 +213,9 @@ async fn supervise(
         }
     }
     let status = keeper.wait().await;
-    if let (Some(group), false) = (group, gone) {
-        warn!(%group, "a job's keeper was killed; killing the job");
-        kill_group(group).await;
+    if let (Some(session), false) = (session, gone) {
+        warn!(session, "a job's keeper was killed; killing the job");
+        kill_session(session).await;
     }
     let own = status.ok().and_then(|status| {
         status
@@ -229,19 +227,21 @@ async fn supervise(
     }
 }
 
-/// Kills a process group that has lost its keeper, and waits until it is gone, at most ten seconds.
-async fn kill_group(group: Pid) {
+/// Kills all processes of a session that has lost its keeper, and waits until they are gone, at most ten seconds.
+async fn kill_session(session: i32) {
     for _ in 0..500 {
-        if killpg(group, Signal::SIGKILL) == Err(Errno::ESRCH) {
+        let mut left = processes::all();
+        left.retain(|process| process.session == session && !process.dead);
+        if left.is_empty() {
             return;
         }
-        // Those that became our children, where this process collects orphans.
-        while matches!(waitpid(Pid::from_raw(-group.as_raw()), Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some())
-        {
+        for process in left {
+            // One that ends meanwhile makes no difference.
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
         sleep(Duration::from_millis(20)).await;
     }
-    warn!(%group, "a job's process group does not go away");
+    warn!(session, "a job's processes do not go away");
 }
 
 /// The path of a program: looked for in `path` when it is a bare name, else relative to `cwd`.

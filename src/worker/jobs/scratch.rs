@@ -87,6 +87,11 @@ impl ScratchRoot {
         &self.dir
     }
 
+    /// Removes the directory with all that is in it, and tells whether that went well. Blocks while it does.
+    pub fn close(self) -> io::Result<()> {
+        remove_tree(&self.dir)
+    }
+
     /// A fresh directory for one job, mode 0700. Its name is random and begins with what is harmless in `job_id`.
     pub fn job(&self, job_id: &str) -> Result<Scratch, ScratchError> {
         let label: String = job_id
@@ -223,6 +228,10 @@ mod tests {
         assert!(!first.exists() && second.exists());
         drop(two);
         assert!(!second.exists());
+        let dir = root.path().to_owned();
+        root.close().unwrap();
+        assert!(!dir.exists());
+        let root = ScratchRoot::open(base.path()).unwrap();
         let dir = root.path().to_owned();
         drop(root);
         assert!(!dir.exists());

@@ -341,6 +341,24 @@ fn bombs_are_refused_while_they_grow() {
     // Many that are harmless each.
     let error = try_unpack(&bomb(20, 1 << 20), &limits).1.unwrap_err();
     assert!(matches!(error, ArchiveError::Bomb { .. }), "{error}");
+    // One that hides behind a load that does not shrink.
+    let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    zip.start_file("ballast", stored).unwrap();
+    zip.write_all(&vec![0; 1 << 20]).unwrap();
+    zip.start_file(
+        "zeros",
+        stored.compression_method(CompressionMethod::Deflated),
+    )
+    .unwrap();
+    zip.write_all(&vec![0; 8 << 20]).unwrap();
+    let error = try_unpack(&zip.finish().unwrap().into_inner(), &limits)
+        .1
+        .unwrap_err();
+    assert!(
+        matches!(&error, ArchiveError::Bomb { entry, .. } if entry == "zeros"),
+        "{error}"
+    );
     // Below the threshold, any ratio is right.
     try_unpack(&bomb(1, 1 << 20), &limits).1.unwrap();
 

@@ -1,0 +1,201 @@
+//! How the stack is set up, and what it tells.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use webrtc::data_channel::DataChannel;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceConnectionState, RTCIceGatheringState, RTCIceServer, SettingEngine, SettingEngineBuilder,
+};
+
+use super::shared::Shared;
+use super::tuning::{OnDrop, TunedRuntime, window_bytes};
+use super::{Channel, IceState, MAX_MESSAGE_BYTES, RtcConfig, RtcError, RtcEvent};
+
+/// The most channels that a connection may have when its peer creates another, which is otherwise closed at once.
+pub const MAX_CHANNELS: usize = 16;
+
+/// How many events wait for the owner of a connection.
+const EVENT_QUEUE: usize = 64;
+
+/// How many bytes of a channel may be on their way, unacknowledged, before sending waits. As large as the
+/// largest window of a peer of our kind, so that it never limits a long path by itself.
+const SEND_BUFFER_BYTES: usize = 4 << 20;
+
+/// Silence that makes ICE `disconnected`.
+const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
+
+/// Further silence that makes ICE `failed`, which is final: the stack forgets its candidates then. `disconnected` is
+/// not: keep-alives go on, and the first packet that gets through makes it `connected` again, with nothing lost (a
+/// peer frozen for 60 s came back so, twice the stack's own limit of 30 s). A worker waits 90 s for that, so `failed`
+/// must come later; whoever wants to give up earlier watches [`RtcEvent::Ice`]. After a long silence of the path
+/// itself, data waits for SCTP's next retransmission, up to 60 s more, for which the stack has no setting.
+const ICE_FAILED: Duration = Duration::from_secs(100);
+
+/// How often an idle path is checked.
+const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// Time between the checks of a candidate pair, and how many there are. The number grows as the interval
+/// shrinks, or pairs would be given up early.
+const ICE_CHECK: Duration = Duration::from_millis(50);
+const ICE_CHECKS: u16 = 140;
+
+/// A connection of the stack, what is known of it, and its events.
+pub(super) type Built = (
+    Arc<dyn PeerConnection>,
+    Arc<Shared>,
+    mpsc::Receiver<RtcEvent>,
+);
+
+/// Makes a connection. To be awaited on the data plane, where it leaves its driver.
+pub(super) async fn build(handle: Handle, config: RtcConfig) -> Result<Built, RtcError> {
+    let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+    let shared = Arc::new(Shared::new(handle.clone(), config.setup));
+    // A place in the queue is kept for the last event, so that it is never lost.
+    let last = events
+        .clone()
+        .try_reserve_owned()
+        .map_err(|_| RtcError::Closed)?;
+    let driver_ended = OnDrop::new({
+        let shared = shared.clone();
+        move || {
+            shared.set_ended();
+            last.send(RtcEvent::Ended);
+        }
+    });
+    let servers = config.ice_servers.into_iter().map(|server| RTCIceServer {
+        urls: server.urls,
+        username: server.username,
+        credential: server.credential,
+    });
+    let stack = PeerConnectionBuilder::new()
+        .with_configuration(
+            RTCConfigurationBuilder::default()
+                .with_ice_servers(servers.collect())
+                .build(),
+        )
+        .with_setting_engine(settings(config.include_loopback))
+        .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
+        .with_handler(Arc::new(Handler {
+            events,
+            shared: shared.clone(),
+            refused: AtomicBool::new(false),
+        }))
+        .with_runtime(Arc::new(TunedRuntime::new(
+            handle,
+            shared.brisk.clone(),
+            shared.nudge.clone(),
+            driver_ended,
+        )))
+        .with_udp_addrs(local_addresses(config.include_loopback))
+        .build()
+        .await?;
+    Ok((Arc::new(stack), shared, receiver))
+}
+
+fn settings(include_loopback: bool) -> SettingEngine {
+    SettingEngineBuilder::new()
+        // Resolving names by multicast needs a socket that some hosts refuse, and then nothing works.
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_include_loopback_candidate(include_loopback)
+        .with_ice_timeouts(
+            Some(ICE_DISCONNECTED),
+            Some(ICE_FAILED),
+            Some(ICE_KEEPALIVE),
+        )
+        .with_ice_connection_attempts(Some(ICE_CHECK), Some(ICE_CHECKS))
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_BYTES as u32))
+        .with_sctp_max_receive_buffer_size(window_bytes())
+        .build()
+}
+
+/// The IPv4 addresses to gather host candidates from: those of the interfaces there are now, without link-local
+/// ones. The stack would expand a wildcard likewise, but never to loopback, and on a host without any other
+/// interface it would announce the wildcard itself. An address that goes away before it is bound is skipped there.
+fn local_addresses(include_loopback: bool) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    match rtc::shared::ifaces::ifaces() {
+        Ok(interfaces) => {
+            for ip in interfaces
+                .into_iter()
+                .filter_map(|interface| interface.addr)
+            {
+                if let IpAddr::V4(ip) = ip.ip()
+                    && !ip.is_loopback()
+                    && !ip.is_unspecified()
+                    && !ip.is_link_local()
+                {
+                    addresses.push(SocketAddr::from((ip, 0)));
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the network interfaces cannot be listed"),
+    }
+    if include_loopback || addresses.is_empty() {
+        addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// Receives what the stack tells. It runs inside the driver, so nothing here waits for anybody.
+struct Handler {
+    events: mpsc::Sender<RtcEvent>,
+    shared: Arc<Shared>,
+    /// Whether a channel was refused before.
+    refused: AtomicBool,
+}
+
+impl Handler {
+    fn tell(&self, event: RtcEvent) {
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            tracing::warn!(
+                ?event,
+                "an event was dropped: the connection's owner does not take them"
+            );
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
+        let state = IceState::from(state);
+        if self.shared.set_ice(state) {
+            self.tell(RtcEvent::Ice(state));
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.shared.set_gathered();
+        }
+    }
+
+    async fn on_data_channel(&self, stack: Arc<dyn DataChannel>) {
+        let Ok(label) = stack.label().await else {
+            return;
+        };
+        if self.shared.live_channels() >= MAX_CHANNELS {
+            // Said once, so that a peer cannot flood the log.
+            if !self.refused.swap(true, Ordering::Relaxed) {
+                tracing::warn!("the peer creates too many channels; they are closed");
+            }
+            let _ = stack.close().await;
+            return;
+        }
+        self.tell(RtcEvent::Channel(Channel::new(
+            label,
+            stack,
+            self.shared.clone(),
+        )));
+    }
+}

@@ -1,0 +1,230 @@
+//! Real processes, real sockets, and peers that speak the protocol by hand.
+#![allow(dead_code, clippy::unwrap_used, missing_docs)]
+
+pub mod peer;
+pub mod process;
+pub mod stub;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use peer::Peer;
+pub use process::Process;
+
+/// Longer than anything here takes, unless said otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A hub and a worker, each a process, with a directory of their own.
+pub struct Lab {
+    pub hub: Process,
+    pub worker: Process,
+    pub url: String,
+    pub room: String,
+    pub token: String,
+    pub worker_id: String,
+    pub session: String,
+    pub dir: tempfile::TempDir,
+}
+
+/// Starts a hub on a free port; its address comes back.
+pub async fn hub() -> (Process, String) {
+    hub_at("127.0.0.1:0").await
+}
+
+/// Starts a hub on a certain address.
+pub async fn hub_at(listen: &str) -> (Process, String) {
+    let mut hub = Process::start(&["hub", "--json", "--listen", listen], &[]);
+    let listening = hub.event("listening").await;
+    let url = listening["url"].as_str().unwrap().to_owned();
+    (hub, url)
+}
+
+impl Lab {
+    /// A worker that runs commands.
+    pub async fn new() -> Lab {
+        Lab::with(&["--allow-commands"]).await
+    }
+
+    /// A worker with these flags.
+    pub async fn with(flags: &[&str]) -> Lab {
+        let (hub, url) = hub().await;
+        Lab::at(hub, url, flags).await
+    }
+
+    async fn at(hub: Process, url: String, flags: &[&str]) -> Lab {
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("work");
+        let mut args = vec![
+            "worker",
+            "--json",
+            "--hub",
+            &url,
+            "--work-dir",
+            work.to_str().unwrap(),
+        ];
+        args.extend(flags);
+        let path = fake_trainer(dir.path());
+        let mut worker = Process::start(
+            &args,
+            &[("PATH", &path), ("LOANER_LOG", "info,loaner=debug")],
+        );
+        let registered = worker.event("registered").await;
+        let text = |key: &str| registered[key].as_str().unwrap().to_owned();
+        let (room, token, worker_id, session) =
+            (text("room"), text("token"), text("worker"), text("session"));
+        Lab {
+            hub,
+            worker,
+            url,
+            room,
+            token,
+            worker_id,
+            session,
+            dir,
+        }
+    }
+
+    /// A peer of the room.
+    pub async fn peer(&self, role: &str) -> Peer {
+        Peer::join(&self.url, &self.room, &self.token, role).await
+    }
+
+    /// What the hub shows of the worker.
+    pub async fn shown(&self) -> Option<Value> {
+        let mut watcher = self.peer("watcher").await;
+        let shown = watcher.find(&self.worker_id).await;
+        watcher.leave().await;
+        shown
+    }
+
+    /// Waits until the hub shows this status of the worker.
+    pub async fn until_status(&self, status: &str, patience: Duration) -> Value {
+        let mut watcher = self.peer("watcher").await;
+        let shown = watcher
+            .until_status(&self.worker_id, status, patience)
+            .await;
+        watcher.leave().await;
+        shown
+    }
+
+    /// `loaner run` against this worker, with these further arguments.
+    pub fn run(&self, package: &Path, flags: &[&str]) -> Process {
+        let out = self.dir.path().join("out");
+        let mut args = vec![
+            "run",
+            package.to_str().unwrap(),
+            "--json",
+            "--hub",
+            &self.url,
+            "--session",
+            &self.session,
+            "-o",
+            out.to_str().unwrap(),
+        ];
+        args.extend(flags);
+        Process::start(&args, &[])
+    }
+
+    /// Where `run` puts results.
+    pub fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// The directories of jobs that the worker has now.
+    pub fn scratch(&self) -> Vec<PathBuf> {
+        let workers = std::fs::read_dir(self.dir.path().join("work"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        workers
+            .flat_map(|worker| {
+                std::fs::read_dir(worker.path())
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+            })
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect()
+    }
+
+    /// A package directory whose manifest runs this shell script.
+    pub fn package(&self, name: &str, script: &str) -> PathBuf {
+        package(self.dir.path(), name, script)
+    }
+}
+
+/// A package directory whose manifest runs this shell script and returns `models`.
+pub fn package(dir: &Path, name: &str, script: &str) -> PathBuf {
+    let package = dir.join(name);
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::write(package.join("go.sh"), script).unwrap();
+    let manifest =
+        format!("[job]\nname = \"{name}\"\ncommand = [\"sh\", \"go.sh\"]\noutputs = \"models\"\n");
+    std::fs::write(package.join("loaner.toml"), manifest).unwrap();
+    package
+}
+
+/// Zips a directory as a client would.
+pub fn zip(dir: &Path) -> Vec<u8> {
+    let cancelled = std::sync::atomic::AtomicBool::new(false);
+    let package = loaner::client::Package::open(dir, &cancelled).unwrap();
+    std::fs::read(&package.path).unwrap()
+}
+
+/// A `sleap-nn` that trains for no time at all; the PATH with it comes back.
+fn fake_trainer(dir: &Path) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bin = dir.join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let program = bin.join("sleap-nn");
+    let script = "#!/bin/sh\necho \"called: $*\"\nfor a in \"$@\"; do case $a in trainer_config.run_name=*) n=${a#*=};; esac; done\n\
+        case $n in bad*) exit 3;; esac\nmkdir -p \"models/$n\"\necho weights > \"models/$n/best.ckpt\"\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!(
+        "{}:{}",
+        bin.display(),
+        std::env::var("PATH").unwrap_or_default()
+    )
+}
+
+/// The names and contents of an archive.
+pub fn entries(zip: &Path) -> Vec<(String, String)> {
+    use std::io::Read as _;
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(zip).unwrap()).unwrap();
+    let mut entries = Vec::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).unwrap();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        entries.push((entry.name().unwrap().into_owned(), text));
+    }
+    entries
+}
+
+/// Waits until something holds.
+pub async fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + patience;
+    while !holds() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "it did not come to this in time: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Whether a process exists and is no zombie.
+pub fn alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .trim_start()
+            .starts_with('Z')
+    })
+}
