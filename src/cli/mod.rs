@@ -93,13 +93,13 @@ fn serve(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 
 fn log(args: &Args) {
     let default = match args.verbose {
-        // The stack's own warnings speak of what is usual at the beginning of every connection.
+        // The stack warns of every stray packet, and any stranger can send those.
         0 if args.command.is_server() => {
-            "warn,rtc_dtls=error,rtc_ice=error,loaner=info,loaner::chart=warn"
+            "warn,rtc=error,webrtc=error,loaner=info,loaner::chart=warn"
         }
         // A hub out of reach is what the command itself reports.
         0 => "error,loaner::actors::session=off",
-        1 => "warn,loaner=info",
+        1 => "warn,rtc=error,webrtc=error,loaner=info",
         _ => "info,loaner=debug",
     };
     let filter = std::env::var("LOANER_LOG")

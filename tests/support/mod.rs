@@ -56,14 +56,10 @@ impl Lab {
     async fn at(hub: Process, url: String, flags: &[&str]) -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let work = dir.path().join("work");
-        let mut args = vec![
-            "worker",
-            "--json",
-            "--hub",
-            &url,
-            "--work-dir",
-            work.to_str().unwrap(),
-        ];
+        let mut args = vec!["worker", "--json", "--hub", &url];
+        if !flags.contains(&"--work-dir") {
+            args.extend(["--work-dir", work.to_str().unwrap()]);
+        }
         args.extend(flags);
         let path = fake_trainer(dir.path());
         let mut worker = Process::start(
@@ -120,9 +116,10 @@ impl Lab {
             &self.url,
             "--session",
             &self.session,
-            "-o",
-            out.to_str().unwrap(),
         ];
+        if !flags.contains(&"-o") {
+            args.extend(["-o", out.to_str().unwrap()]);
+        }
         args.extend(flags);
         Process::start(&args, &[])
     }
