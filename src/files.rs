@@ -25,8 +25,8 @@ pub async fn send_file(
 ) {
     tokio::select! {
         result = stream_out(&channel, &path, name, hint, &milestones, sent) => match result {
-            Ok(()) => milestones.verified(path),
-            Err(reason) => milestones.broke(reason),
+            Ok(()) => milestones.verified(path).await,
+            Err(reason) => milestones.broke(reason).await,
         },
         () = milestones.stopped() => {}
     }
@@ -96,7 +96,7 @@ impl Reception {
             self.milestones.started();
         }
         if let Err(error) = self.sink.write(chunk).await {
-            self.milestones.broke(&error);
+            self.milestones.broke(&error).await;
             return Err(error);
         }
         if self.reported.elapsed() >= REPORT {
@@ -115,8 +115,8 @@ impl Reception {
     pub async fn finish(self) {
         self.milestones.ended();
         match self.sink.finish().await {
-            Ok(path) => self.milestones.verified(path),
-            Err(error) => self.milestones.broke(error),
+            Ok(path) => self.milestones.verified(path).await,
+            Err(error) => self.milestones.broke(error).await,
         }
     }
 

@@ -103,14 +103,20 @@ impl Milestones {
         self.events.do_send(Feed(Input::Ended));
     }
 
-    /// The file is complete under its final name.
-    pub fn verified(&self, path: PathBuf) {
-        self.finished.do_send(Finished(Ok(path)));
+    /// The file is complete under its final name. When this returns, the owner has been told: what the stream says
+    /// next comes behind it.
+    pub async fn verified(&self, path: PathBuf) {
+        self.finish(Ok(path)).await;
     }
 
-    /// There is no file, and why.
-    pub fn broke(&self, reason: impl ToString) {
-        self.finished.do_send(Finished(Err(reason.to_string())));
+    /// There is no file, and why. When this returns, the owner has been told.
+    pub async fn broke(&self, reason: impl ToString) {
+        self.finish(Err(reason.to_string())).await;
+    }
+
+    async fn finish(&self, result: Result<PathBuf, String>) {
+        // An actor that is gone has told its owner already.
+        let _ = self.finished.send(Finished(result)).await;
     }
 
     /// Resolves when the stream is to stop, also because nobody is interested any more.

@@ -148,25 +148,6 @@ struct Rules {
     negotiates: bool,
 }
 
-/// What the worker has said of its work while this side still waited for its package to be acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ahead {
-    commands_done: bool,
-    /// Whether no command had failed, as far as that was said.
-    ok: bool,
-    announced: bool,
-    complete: bool,
-}
-
-impl Ahead {
-    const NOTHING: Ahead = Ahead {
-        commands_done: false,
-        ok: true,
-        announced: false,
-        complete: false,
-    };
-}
-
 statechart! {
     /// One submission of a client.
     Submission of Rules {
@@ -436,7 +417,7 @@ impl Rules {
     )]
     fn dialling(&mut self, attempt: &mut u8, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::ChannelOpen => Transition(State::sending(Ahead::NOTHING)),
+            Input::ChannelOpen => Transition(State::sending()),
             Input::DialFailed | Input::LinkLost | Input::Fired(Timer::Dial) => {
                 context.act(Act::DropConnection);
                 if *attempt < DIALS {
@@ -474,31 +455,13 @@ impl Rules {
     }
 
     #[state(superstate = "engaged", entry_action = "enter_sending")]
-    fn sending(&mut self, ahead: &mut Ahead, context: &mut Out, event: &Input) -> Outcome<State> {
+    fn sending(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            // The acknowledgement of the last bytes may come later than what a fast worker has to say.
-            Input::CommandsDone { ok } => {
-                (ahead.commands_done, ahead.ok) = (true, *ok);
-                Handled
-            }
-            Input::ResultsAnnounced => {
-                ahead.announced = true;
-                Handled
-            }
-            Input::JobOver { ok: true } => {
-                ahead.complete = true;
-                Handled
-            }
-            Input::PackageSent if ahead.announced => {
-                Transition(State::fetching(ahead.ok, ahead.complete))
-            }
-            Input::PackageSent if ahead.complete => done(context),
-            Input::PackageSent if ahead.commands_done => Transition(State::awaiting(ahead.ok)),
             Input::PackageSent => Transition(State::watching()),
             Input::SendFailed => fail(context, Why::NotSent),
             // A quick job is over before its package is acknowledged to the last byte.
             Input::CommandsDone { ok } => Transition(State::awaiting(*ok)),
-            Input::ResultsAnnounced => Transition(State::fetching(true)),
+            Input::ResultsAnnounced => Transition(State::fetching(true, false)),
             Input::JobOver { ok: true } => done(context),
             Input::Start
             | Input::WorkersFound
@@ -603,6 +566,9 @@ impl Rules {
         event: &Input,
     ) -> Outcome<State> {
         match event {
+            Input::JobOver { ok: true } if *complete => {
+                context.ignore("the verdict is here already")
+            }
             // Right behind the last bytes, the verdict may be here before they are on the disk.
             Input::JobOver { ok: true } => {
                 *complete = true;
@@ -856,17 +822,7 @@ impl Chart for Submission {
                     "the last attempt"
                 }
             }
-            (State::Sending { ahead, .. }, Input::PackageSent) => {
-                if ahead.announced {
-                    "results were announced meanwhile"
-                } else if ahead.complete {
-                    "the job was completed meanwhile"
-                } else if ahead.commands_done {
-                    "the commands were done meanwhile"
-                } else {
-                    "nothing was said meanwhile"
-                }
-            }
+            (State::Fetching { complete: true, .. }, Input::JobOver { ok: true }) => "said before",
             (State::Fetching { complete: true, .. }, Input::ResultsReceived) if ours => {
                 "a Loaner worker, and its verdict is here"
             }
@@ -881,7 +837,7 @@ impl Chart for Submission {
             (State::Awaiting { ok: false, .. }, Input::Fired(Timer::Results)) => "a command failed",
             (
                 State::Dialling { .. }
-                | State::Sending { .. }
+                | State::Sending {}
                 | State::Watching {}
                 | State::Awaiting { .. }
                 | State::Fetching { .. }

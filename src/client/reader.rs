@@ -147,7 +147,7 @@ impl Reader {
         };
         match FileSink::create(&place.dir, &place.name, size) {
             Ok(sink) => self.reception = Some(Reception::new(sink, place.milestones)),
-            Err(error) => place.milestones.broke(error),
+            Err(error) => place.milestones.broke(error).await,
         }
     }
 }

@@ -170,7 +170,7 @@ impl Server {
                 match FileSink::create_with(&admission.dir, &name, size, options) {
                     Ok(sink) => self.reception = Some(Reception::new(sink, admission.milestones)),
                     Err(error) => {
-                        admission.milestones.broke(error);
+                        admission.milestones.broke(error).await;
                         self.unwanted = true;
                     }
                 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use actix::prelude::*;
-use loaner::actors::transfer::{Milestones, TransferActor, TransferEnded, transfer};
+use loaner::actors::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
 use loaner::charts::transfer::Input;
 
 use super::clock::{Seen, feed, listener, on_paused_clock, pass, settle};
@@ -11,8 +11,8 @@ use super::clock::{Seen, feed, listener, on_paused_clock, pass, settle};
 type End = Result<PathBuf, String>;
 
 fn begin() -> (Addr<TransferActor>, Milestones, Seen<End>) {
-    let (owner, ended) = listener(|ended: TransferEnded| ended.0);
-    let (actor, milestones) = transfer(owner, "package", None);
+    let (owner, ended) = listener(|ended: TransferEnded| ended.result);
+    let (actor, milestones) = transfer(owner, Direction::In, "package", None);
     (actor, milestones, ended)
 }
 
@@ -51,7 +51,7 @@ fn verifying_has_120_s_of_its_own() {
         milestones.ended();
         pass(119.0).await;
         ended.is(&[]);
-        milestones.verified(PathBuf::from("results.zip"));
+        milestones.verified(PathBuf::from("results.zip")).await;
         pass(600.0).await;
         ended.is(&[(219.0, Ok(PathBuf::from("results.zip")))]);
     });
@@ -64,14 +64,14 @@ fn a_transfer_that_is_stopped_brings_no_file() {
         let (actor, milestones, ended) = begin();
         milestones.started();
         // Out of order: its end has not come.
-        milestones.verified(PathBuf::from("half.zip"));
+        milestones.verified(PathBuf::from("half.zip")).await;
         settle().await;
         ended.is(&[]);
         pass(1.0).await;
         feed(&actor, Input::Abort).await;
         milestones.stopped().await;
         milestones.ended();
-        milestones.verified(PathBuf::from("late.zip"));
+        milestones.verified(PathBuf::from("late.zip")).await;
         pass(600.0).await;
         ended.is(&[(1.0, stalled())]);
     });
@@ -83,7 +83,7 @@ fn a_broken_stream_says_why() {
     on_paused_clock(async {
         let (_, milestones, ended) = begin();
         milestones.started();
-        milestones.broke("the disk is full");
+        milestones.broke("the disk is full").await;
         pass(600.0).await;
         ended.is(&[(0.0, Err("the disk is full".to_owned()))]);
     });

@@ -80,7 +80,7 @@ impl Client {
                 ChannelText::OutputDir("models".to_owned()),
             ] {
                 if let Err(error) = channel.send_text(&text.to_text()).await {
-                    return milestones.broke(error);
+                    return milestones.broke(error).await;
                 }
             }
             send_file(
