@@ -589,12 +589,7 @@ async fn an_unusable_description_is_an_error_and_the_connection_can_still_be_clo
     let offer = offerer.offer().await.unwrap();
     let long = offer.clone() + &"a=x\r\n".repeat(20_000);
     for sdp in [
-        "",
-        "v=0",
-        "nonsense",
-        "{\"type\":\"offer\"}",
-        &long,
-        "m=application 9 x y\r\n",
+        "", "v=0", "nonsense", "{\"type\":\"offer\"}", &long, "m=application 9 x y\r\n",
     ] {
         let (connection, _events) = Connection::open(&plane, &config).await.unwrap();
         let answered = connection.answer(sdp).await;
@@ -826,10 +821,7 @@ fn alone_nothing_is_left_behind() {
 fn nothing_is_left_behind() {
     let status = std::process::Command::new(std::env::current_exe().unwrap())
         .args([
-            "--exact",
-            "alone_nothing_is_left_behind",
-            "--ignored",
-            "--nocapture",
+            "--exact", "alone_nothing_is_left_behind", "--ignored", "--nocapture",
         ])
         .status()
         .unwrap();

@@ -335,11 +335,7 @@ async fn a_start_leads_to_a_worker_that_listens() {
     let shown = lab.until_status("available", PATIENCE).await;
     assert_eq!(shown["role"], "worker");
     let path: Vec<_> = [
-        "signing_in",
-        "joining_room",
-        "connecting",
-        "registering",
-        "registered",
+        "signing_in", "joining_room", "connecting", "registering", "registered",
     ]
     .into();
     for state in path {

@@ -19,13 +19,7 @@ fn properties(shown: &Value) -> &Value {
 fn worker(hub: &StubHub, dir: &tempfile::TempDir) -> Process {
     let work = dir.path().to_str().unwrap();
     let args = [
-        "worker",
-        "--json",
-        "--allow-commands",
-        "--hub",
-        &hub.url,
-        "--work-dir",
-        work,
+        "worker", "--json", "--allow-commands", "--hub", &hub.url, "--work-dir", work,
     ];
     Process::start(&args, &[("LOANER_LOG", "info,loaner=debug")])
 }

@@ -1,168 +1,14 @@
 //! `availability`: who may use the worker. The one owner of the worker's status (worker-state.md; reading.md 1 to 5).
 
-use std::time::Duration;
+mod chart;
+mod vocabulary;
 
 use statig::prelude::*;
 
 use super::ids::{JobId, PeerId};
-use super::machine::{self, Bound, Chart, chart_core, statechart, words};
+use super::machine::{self, Bound, any, statechart};
 
-/// How long a reservation lasts unless it becomes an assignment.
-pub const LEASE: Duration = Duration::from_secs(60);
-
-/// The status that the hub shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum Status {
-    /// Free for whoever comes.
-    Available,
-    /// Kept for one peer.
-    Reserved,
-    /// At work for one peer.
-    Busy,
-}
-
-impl Status {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// What peers and the worker's own jobs report.
-#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
-pub enum Input {
-    /// A peer asks for a job; `fits` says whether the machine can do it.
-    JobRequested {
-        /// Who asks.
-        from: PeerId,
-        /// For which job.
-        job: JobId,
-        /// Whether the machine meets the requirements.
-        fits: bool,
-    },
-    /// A peer assigns a job.
-    JobAssigned {
-        /// Who assigns.
-        from: PeerId,
-        /// Which job.
-        job: JobId,
-    },
-    /// A peer offers a connection.
-    Offer {
-        /// Who offers.
-        from: PeerId,
-    },
-    /// A peer announces a package on a channel that is open.
-    PackageAnnounced {
-        /// Who sends it.
-        from: PeerId,
-    },
-    /// A job began to work for its peer.
-    JobBegun {
-        /// For whom.
-        from: PeerId,
-        /// Which job.
-        job: JobId,
-    },
-    /// A job is over: its terminal message is out, its processes and its directory are gone.
-    JobEnded {
-        /// Which job.
-        job: JobId,
-    },
-    /// The last connection of a peer is gone for good.
-    PeerLost {
-        /// Whose.
-        from: PeerId,
-    },
-    /// The worker is to end.
-    Shutdown,
-    /// A timer fired.
-    Fired(Timer),
-}
-
-impl Input {
-    fn from(&self) -> Option<&PeerId> {
-        match self {
-            Input::JobRequested { from, .. }
-            | Input::JobAssigned { from, .. }
-            | Input::Offer { from }
-            | Input::PackageAnnounced { from }
-            | Input::JobBegun { from, .. }
-            | Input::PeerLost { from } => Some(from),
-            Input::JobEnded { .. } | Input::Shutdown | Input::Fired(_) => None,
-        }
-    }
-}
-
-/// The timers of this chart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// Until a reservation ends.
-    Lease,
-}
-
-/// What the chart asks for.
-#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
-pub enum Act {
-    /// Answer a job request with yes.
-    AcceptJob {
-        /// Who asked.
-        to: PeerId,
-        /// For which job.
-        job: JobId,
-    },
-    /// Answer a job request with no.
-    RejectJob {
-        /// Who asked.
-        to: PeerId,
-        /// For which job.
-        job: JobId,
-        /// `busy` or `incompatible`.
-        reason: &'static str,
-    },
-    /// Answer an offer; the connection is a new one of its own.
-    AcceptOffer {
-        /// Who offered.
-        from: PeerId,
-    },
-    /// Answer an offer with `worker_busy`.
-    RefuseOffer {
-        /// Who offered.
-        to: PeerId,
-        /// What the worker is at.
-        status: Status,
-    },
-    /// Let the announced package in.
-    AdmitPackage {
-        /// Whose.
-        from: PeerId,
-    },
-    /// Turn the announced package away.
-    RefusePackage {
-        /// Whose.
-        from: PeerId,
-    },
-    /// Wait for the job that was assigned.
-    ExpectJob {
-        /// Whose.
-        from: PeerId,
-        /// Which job.
-        job: JobId,
-    },
-    /// Tell the hub the status, with the job that it is about.
-    Publish {
-        /// The new status.
-        status: Status,
-        /// The pending or current job.
-        job: Option<JobId>,
-    },
-    /// The lease ran out: close what its holder has open.
-    ReleaseHolder {
-        /// Whose.
-        holder: PeerId,
-    },
-}
+pub use vocabulary::{Act, Input, LEASE, Status, Timer};
 
 type Out = machine::Out<Timer, Act>;
 
@@ -196,14 +42,10 @@ impl Rules {
     fn serving(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::Shutdown => Transition(State::shutting_down()),
-            Input::JobRequested { .. }
-            | Input::JobAssigned { .. }
-            | Input::Offer { .. }
-            | Input::PackageAnnounced { .. }
-            | Input::JobBegun { .. }
-            | Input::JobEnded { .. }
-            | Input::PeerLost { .. }
-            | Input::Fired(_) => context.undecided(),
+            any![
+                JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
+                Fired
+            ] => context.undecided(),
         }
     }
 
@@ -291,11 +133,7 @@ impl Rules {
                 Handled
             }
             Input::Shutdown => Super,
-            Input::JobAssigned { .. }
-            | Input::JobBegun { .. }
-            | Input::JobEnded { .. }
-            | Input::PeerLost { .. }
-            | Input::Fired(_) => context.undecided(),
+            any![JobAssigned, JobBegun, JobEnded, PeerLost, Fired] => context.undecided(),
         }
     }
 
@@ -346,10 +184,7 @@ impl Rules {
                 });
                 free(context)
             }
-            Input::JobRequested { .. }
-            | Input::Offer { .. }
-            | Input::PackageAnnounced { .. }
-            | Input::Shutdown => Super,
+            any![JobRequested, Offer, PackageAnnounced, Shutdown] => Super,
         }
     }
 
@@ -368,24 +203,17 @@ impl Rules {
             Input::JobBegun { .. } => context.ignore("busy is what that means"),
             Input::PeerLost { .. } => context.ignore("the job chart ends the job, and reports it"),
             Input::Fired(Timer::Lease) => context.ignore("the lease ended with the assignment"),
-            Input::JobRequested { .. }
-            | Input::Offer { .. }
-            | Input::PackageAnnounced { .. }
-            | Input::Shutdown => Super,
+            any![JobRequested, Offer, PackageAnnounced, Shutdown] => Super,
         }
     }
 
     #[state]
     fn shutting_down(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::JobRequested { .. }
-            | Input::JobAssigned { .. }
-            | Input::Offer { .. }
-            | Input::PackageAnnounced { .. }
-            | Input::JobBegun { .. }
-            | Input::JobEnded { .. }
-            | Input::PeerLost { .. }
-            | Input::Shutdown => context.ignore("nothing but the end follows a shutdown"),
+            any![
+                JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
+                Shutdown
+            ] => context.ignore("nothing but the end follows a shutdown"),
             Input::Fired(Timer::Lease) => context.ignore("the lease was cancelled"),
         }
     }
@@ -455,84 +283,5 @@ impl Availability {
 impl Default for Availability {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Chart for Availability {
-    const NAME: &'static str = "availability";
-    const ABOUT: &'static str = "Who may use the worker: the one owner of its status. A reservation is a lease; \
-        only its holder is listened to.";
-    chart_core!();
-
-    fn starts() -> Vec<Self> {
-        vec![Self::new()]
-    }
-
-    fn alphabet() -> Vec<Input> {
-        let peers = [PeerId::from("ann"), PeerId::from("ben")];
-        let jobs = [JobId::from("j1"), JobId::from("j2")];
-        let mut events = Vec::new();
-        for from in &peers {
-            for job in &jobs {
-                for fits in [true, false] {
-                    events.push(Input::JobRequested {
-                        from: from.clone(),
-                        job: job.clone(),
-                        fits,
-                    });
-                }
-                events.push(Input::JobAssigned {
-                    from: from.clone(),
-                    job: job.clone(),
-                });
-                events.push(Input::JobBegun {
-                    from: from.clone(),
-                    job: job.clone(),
-                });
-            }
-            events.push(Input::Offer { from: from.clone() });
-            events.push(Input::PackageAnnounced { from: from.clone() });
-            events.push(Input::PeerLost { from: from.clone() });
-        }
-        events.extend(jobs.map(|job| Input::JobEnded { job }));
-        events.push(Input::Shutdown);
-        events
-    }
-
-    fn timers() -> Vec<Timer> {
-        vec![Timer::Lease]
-    }
-
-    fn guard(&self, event: &Input) -> &'static str {
-        if let (Input::JobRequested { fits, .. }, None) = (event, self.holder()) {
-            return if *fits {
-                "the machine can do it"
-            } else {
-                "the machine cannot do it"
-            };
-        }
-        match (self.holder(), event.from()) {
-            (Some(holder), Some(from)) if holder != from => "from another peer",
-            (Some(_), Some(_)) => match (self.job(), event) {
-                (Some(own), Input::JobAssigned { job, .. }) if own != job => {
-                    "from the holder, another job"
-                }
-                _ => "from the holder",
-            },
-            (Some(_), None) => match (self.job(), event) {
-                (Some(own), Input::JobEnded { job }) if own == job => "the current job",
-                (Some(_), Input::JobEnded { .. }) => "another job",
-                _ => "",
-            },
-            (None, _) => "",
-        }
-    }
-
-    fn act_name(act: &Act) -> String {
-        match act {
-            Act::Publish { status, .. } => format!("publish {}", status.as_str()),
-            Act::RejectJob { reason, .. } => format!("reject job: {reason}"),
-            other => words(other.as_ref()),
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::machine::{self, Bound, Chart, chart_core, statechart};
+use super::machine::{self, Bound, Chart, any, chart_core, statechart};
 
 /// How long a disconnected connection is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -84,7 +84,7 @@ impl Rules {
                 Transition(State::reset())
             }
             Input::Closed => Transition(State::ended()),
-            Input::Connected | Input::Disconnected | Input::Fired(_) => context.undecided(),
+            any![Connected, Disconnected, Fired] => context.undecided(),
         }
     }
 
@@ -143,7 +143,7 @@ impl Rules {
     #[state]
     fn reset(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::Connected | Input::Disconnected | Input::Failed | Input::Closed => context
+            any![Connected, Disconnected, Failed, Closed] => context
                 .ignore("the connection was given up; the next one has a watchdog of its own"),
             Input::Fired(_) => context.ignore("both timers were cancelled"),
         }
@@ -152,7 +152,7 @@ impl Rules {
     #[state]
     fn ended(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::Connected | Input::Disconnected | Input::Failed | Input::Closed => {
+            any![Connected, Disconnected, Failed, Closed] => {
                 context.ignore("a closed connection is not watched")
             }
             Input::Fired(_) => context.ignore("both timers were cancelled"),

@@ -1,139 +1,14 @@
 //! `job`: one job at the worker, from its assignment to exactly one terminal message (worker-peer-messaging.md, Job
 //! Status Updates and Job Cancellation Handling; reading.md 7, 8 and 10).
 
-use std::time::Duration;
+mod chart;
+mod vocabulary;
 
 use statig::prelude::*;
 
-use super::machine::{self, Bound, Chart, chart_core, statechart};
+use super::machine::{self, Bound, any, statechart};
 
-/// How long an assigned job waits for its package.
-pub const ASSIGNMENT: Duration = Duration::from_secs(60);
-/// How long a process group has between SIGTERM and SIGKILL, and between one SIGKILL and the next look.
-pub const GRACE: Duration = Duration::from_secs(10);
-/// How long the job's directory may take to disappear.
-pub const CLEANING: Duration = Duration::from_secs(60);
-
-/// Why a job failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::AsRefStr)]
-pub enum Why {
-    /// The package never came.
-    NoPackage,
-    /// The package did not arrive whole.
-    NotReceived,
-    /// The package cannot be run.
-    NotPrepared,
-    /// A command failed.
-    CommandFailed,
-    /// The results could not be packed.
-    NotPacked,
-    /// The results could not be sent.
-    NotReturned,
-    /// The connection to the client is lost for good.
-    LinkLost,
-    /// The worker is shutting down.
-    Shutdown,
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every command succeeded, and the results were returned.
-    Completed,
-    /// It failed.
-    Failed(Why),
-    /// The holder cancelled it.
-    Cancelled,
-}
-
-/// What the transfer, the processes, the client and the worker report.
-#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
-pub enum Input {
-    /// A package was announced and let in.
-    PackageAnnounced,
-    /// It arrived whole.
-    PackageReceived,
-    /// It did not.
-    PackageBroken,
-    /// It is unpacked, and there is a plan.
-    Prepared,
-    /// It cannot be run.
-    PrepareFailed,
-    /// One command of the plan started.
-    StepStarted,
-    /// One command ended.
-    StepEnded {
-        /// Whether with exit code 0.
-        ok: bool,
-    },
-    /// The last command ended.
-    RunEnded {
-        /// Whether all ended with exit code 0.
-        ok: bool,
-    },
-    /// The results are packed.
-    Packed,
-    /// There is nothing to return.
-    NothingToReturn,
-    /// The results could not be packed.
-    PackFailed,
-    /// The results have left.
-    ResultsSent,
-    /// The results could not be sent.
-    SendFailed,
-    /// The holder cancels.
-    CancelRequested,
-    /// The connection to the holder is lost for good.
-    LinkLost,
-    /// The worker is to end.
-    Shutdown,
-    /// What was under way has stopped: transfer, unpacking, packing, or the whole process group.
-    WorkGone,
-    /// The job's directory is gone.
-    ScratchGone,
-    /// A timer fired.
-    Fired(Timer),
-}
-
-/// The timers of this chart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// Until an assigned job without a package is given up.
-    Assignment,
-    /// Until the process group is killed.
-    Grace,
-    /// Until the directory is taken for gone.
-    Cleaning,
-}
-
-/// What the chart asks for.
-#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
-pub enum Act {
-    /// The job begins: say so.
-    ReportBegun,
-    /// Unpack the package and make a plan.
-    Prepare,
-    /// Run the plan.
-    Run,
-    /// Tell the holder that a command starts.
-    SendStarting,
-    /// Tell the holder that a command succeeded.
-    SendStepDone,
-    /// Pack the results.
-    Pack,
-    /// Send the results.
-    ReturnResults,
-    /// Stop what is under way; a process group gets SIGTERM.
-    StopWork,
-    /// Kill the process group.
-    KillWork,
-    /// Remove the job's directory.
-    RemoveScratch,
-    /// Send the one terminal message.
-    SendTerminal(Outcome),
-    /// The job is over: say so.
-    ReportEnded,
-}
+pub use vocabulary::{ASSIGNMENT, Act, CLEANING, GRACE, Input, Outcome, Timer, Why};
 
 type Out = machine::Out<Timer, Act>;
 type Next = statig::Outcome<State>;
@@ -182,17 +57,13 @@ impl Rules {
                 context.ignore("no package is on its way")
             }
             Input::Prepared | Input::PrepareFailed => context.ignore("nothing is being prepared"),
-            Input::StepStarted | Input::StepEnded { .. } | Input::RunEnded { .. } => {
-                context.ignore("nothing runs")
-            }
-            Input::Packed | Input::NothingToReturn | Input::PackFailed => {
-                context.ignore("nothing is being packed")
-            }
+            any![StepStarted, StepEnded, RunEnded] => context.ignore("nothing runs"),
+            any![Packed, NothingToReturn, PackFailed] => context.ignore("nothing is being packed"),
             Input::ResultsSent | Input::SendFailed => context.ignore("no results are on their way"),
             Input::WorkGone => context.ignore("nothing was asked to stop"),
             Input::ScratchGone => context.ignore("nothing was asked to be removed"),
             Input::Fired(_) => context.ignore("the timer belongs to another state"),
-            Input::CancelRequested | Input::LinkLost | Input::Shutdown => context.undecided(),
+            any![CancelRequested, LinkLost, Shutdown] => context.undecided(),
         }
     }
 
@@ -223,21 +94,11 @@ impl Rules {
             Input::CancelRequested => Transition(State::cleaning(Outcome::Cancelled)),
             Input::LinkLost => Transition(State::cleaning(Outcome::Failed(Why::LinkLost))),
             Input::Shutdown => Transition(State::cleaning(Outcome::Failed(Why::Shutdown))),
-            Input::PackageReceived
-            | Input::PackageBroken
-            | Input::Prepared
-            | Input::PrepareFailed
-            | Input::StepStarted
-            | Input::StepEnded { .. }
-            | Input::RunEnded { .. }
-            | Input::Packed
-            | Input::NothingToReturn
-            | Input::PackFailed
-            | Input::ResultsSent
-            | Input::SendFailed
-            | Input::WorkGone
-            | Input::ScratchGone
-            | Input::Fired(_) => Super,
+            any![
+                PackageReceived, PackageBroken, Prepared, PrepareFailed, StepStarted, StepEnded,
+                RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed, WorkGone,
+                ScratchGone, Fired
+            ] => Super,
         }
     }
 
@@ -248,22 +109,11 @@ impl Rules {
             Input::CancelRequested => Transition(State::stopping(Outcome::Cancelled)),
             Input::LinkLost => Transition(State::stopping(Outcome::Failed(Why::LinkLost))),
             Input::Shutdown => Transition(State::stopping(Outcome::Failed(Why::Shutdown))),
-            Input::PackageAnnounced
-            | Input::PackageReceived
-            | Input::PackageBroken
-            | Input::Prepared
-            | Input::PrepareFailed
-            | Input::StepStarted
-            | Input::StepEnded { .. }
-            | Input::RunEnded { .. }
-            | Input::Packed
-            | Input::NothingToReturn
-            | Input::PackFailed
-            | Input::ResultsSent
-            | Input::SendFailed
-            | Input::WorkGone
-            | Input::ScratchGone
-            | Input::Fired(_) => Super,
+            any![
+                PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
+                StepStarted, StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent,
+                SendFailed, WorkGone, ScratchGone, Fired
+            ] => Super,
         }
     }
 
@@ -275,23 +125,11 @@ impl Rules {
                 Transition(State::preparing())
             }
             Input::PackageBroken => Transition(State::cleaning(Outcome::Failed(Why::NotReceived))),
-            Input::PackageAnnounced
-            | Input::Prepared
-            | Input::PrepareFailed
-            | Input::StepStarted
-            | Input::StepEnded { .. }
-            | Input::RunEnded { .. }
-            | Input::Packed
-            | Input::NothingToReturn
-            | Input::PackFailed
-            | Input::ResultsSent
-            | Input::SendFailed
-            | Input::CancelRequested
-            | Input::LinkLost
-            | Input::Shutdown
-            | Input::WorkGone
-            | Input::ScratchGone
-            | Input::Fired(_) => Super,
+            any![
+                PackageAnnounced, Prepared, PrepareFailed, StepStarted, StepEnded, RunEnded,
+                Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed, CancelRequested,
+                LinkLost, Shutdown, WorkGone, ScratchGone, Fired
+            ] => Super,
         }
     }
 
@@ -303,23 +141,11 @@ impl Rules {
                 Transition(State::running())
             }
             Input::PrepareFailed => Transition(State::cleaning(Outcome::Failed(Why::NotPrepared))),
-            Input::PackageAnnounced
-            | Input::PackageReceived
-            | Input::PackageBroken
-            | Input::StepStarted
-            | Input::StepEnded { .. }
-            | Input::RunEnded { .. }
-            | Input::Packed
-            | Input::NothingToReturn
-            | Input::PackFailed
-            | Input::ResultsSent
-            | Input::SendFailed
-            | Input::CancelRequested
-            | Input::LinkLost
-            | Input::Shutdown
-            | Input::WorkGone
-            | Input::ScratchGone
-            | Input::Fired(_) => Super,
+            any![
+                PackageAnnounced, PackageReceived, PackageBroken, StepStarted, StepEnded, RunEnded,
+                Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed, CancelRequested,
+                LinkLost, Shutdown, WorkGone, ScratchGone, Fired
+            ] => Super,
         }
     }
 
@@ -339,22 +165,11 @@ impl Rules {
                 context.act(Act::Pack);
                 Transition(State::packing(settle(*ok)))
             }
-            Input::PackageAnnounced
-            | Input::PackageReceived
-            | Input::PackageBroken
-            | Input::Prepared
-            | Input::PrepareFailed
-            | Input::Packed
-            | Input::NothingToReturn
-            | Input::PackFailed
-            | Input::ResultsSent
-            | Input::SendFailed
-            | Input::CancelRequested
-            | Input::LinkLost
-            | Input::Shutdown
-            | Input::WorkGone
-            | Input::ScratchGone
-            | Input::Fired(_) => Super,
+            any![
+                PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed, Packed,
+                NothingToReturn, PackFailed, ResultsSent, SendFailed, CancelRequested, LinkLost,
+                Shutdown, WorkGone, ScratchGone, Fired
+            ] => Super,
         }
     }
 
@@ -367,22 +182,11 @@ impl Rules {
             }
             Input::NothingToReturn => Transition(State::cleaning(*outcome)),
             Input::PackFailed => Transition(State::cleaning(worse(*outcome, Why::NotPacked))),
-            Input::PackageAnnounced
-            | Input::PackageReceived
-            | Input::PackageBroken
-            | Input::Prepared
-            | Input::PrepareFailed
-            | Input::StepStarted
-            | Input::StepEnded { .. }
-            | Input::RunEnded { .. }
-            | Input::ResultsSent
-            | Input::SendFailed
-            | Input::CancelRequested
-            | Input::LinkLost
-            | Input::Shutdown
-            | Input::WorkGone
-            | Input::ScratchGone
-            | Input::Fired(_) => Super,
+            any![
+                PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
+                StepStarted, StepEnded, RunEnded, ResultsSent, SendFailed, CancelRequested,
+                LinkLost, Shutdown, WorkGone, ScratchGone, Fired
+            ] => Super,
         }
     }
 
@@ -391,23 +195,11 @@ impl Rules {
         match event {
             Input::ResultsSent => Transition(State::cleaning(*outcome)),
             Input::SendFailed => Transition(State::cleaning(worse(*outcome, Why::NotReturned))),
-            Input::PackageAnnounced
-            | Input::PackageReceived
-            | Input::PackageBroken
-            | Input::Prepared
-            | Input::PrepareFailed
-            | Input::StepStarted
-            | Input::StepEnded { .. }
-            | Input::RunEnded { .. }
-            | Input::Packed
-            | Input::NothingToReturn
-            | Input::PackFailed
-            | Input::CancelRequested
-            | Input::LinkLost
-            | Input::Shutdown
-            | Input::WorkGone
-            | Input::ScratchGone
-            | Input::Fired(_) => Super,
+            any![
+                PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
+                StepStarted, StepEnded, RunEnded, Packed, NothingToReturn, PackFailed,
+                CancelRequested, LinkLost, Shutdown, WorkGone, ScratchGone, Fired
+            ] => Super,
         }
     }
 
@@ -435,24 +227,12 @@ impl Rules {
                 context.arm(Timer::Grace, GRACE);
                 Handled
             }
-            Input::CancelRequested | Input::LinkLost | Input::Shutdown => {
-                context.ignore("it is stopping already")
-            }
-            Input::PackageAnnounced
-            | Input::PackageReceived
-            | Input::PackageBroken
-            | Input::Prepared
-            | Input::PrepareFailed
-            | Input::StepStarted
-            | Input::StepEnded { .. }
-            | Input::RunEnded { .. }
-            | Input::Packed
-            | Input::NothingToReturn
-            | Input::PackFailed
-            | Input::ResultsSent
-            | Input::SendFailed
-            | Input::ScratchGone
-            | Input::Fired(_) => Super,
+            any![CancelRequested, LinkLost, Shutdown] => context.ignore("it is stopping already"),
+            any![
+                PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
+                StepStarted, StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent,
+                SendFailed, ScratchGone, Fired
+            ] => Super,
         }
     }
 
@@ -483,24 +263,12 @@ impl Rules {
                     Outcome::Cancelled => State::cancelled(),
                 })
             }
-            Input::CancelRequested | Input::LinkLost | Input::Shutdown => {
-                context.ignore("how it ended is settled")
-            }
-            Input::PackageAnnounced
-            | Input::PackageReceived
-            | Input::PackageBroken
-            | Input::Prepared
-            | Input::PrepareFailed
-            | Input::StepStarted
-            | Input::StepEnded { .. }
-            | Input::RunEnded { .. }
-            | Input::Packed
-            | Input::NothingToReturn
-            | Input::PackFailed
-            | Input::ResultsSent
-            | Input::SendFailed
-            | Input::WorkGone
-            | Input::Fired(_) => Super,
+            any![CancelRequested, LinkLost, Shutdown] => context.ignore("how it ended is settled"),
+            any![
+                PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
+                StepStarted, StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent,
+                SendFailed, WorkGone, Fired
+            ] => Super,
         }
     }
 
@@ -522,25 +290,11 @@ impl Rules {
 
 fn over(out: &mut Out, event: &Input) -> Next {
     match event {
-        Input::PackageAnnounced
-        | Input::PackageReceived
-        | Input::PackageBroken
-        | Input::Prepared
-        | Input::PrepareFailed
-        | Input::StepStarted
-        | Input::StepEnded { .. }
-        | Input::RunEnded { .. }
-        | Input::Packed
-        | Input::NothingToReturn
-        | Input::PackFailed
-        | Input::ResultsSent
-        | Input::SendFailed
-        | Input::CancelRequested
-        | Input::LinkLost
-        | Input::Shutdown
-        | Input::WorkGone
-        | Input::ScratchGone
-        | Input::Fired(_) => out.ignore("the one terminal message is out"),
+        any![
+            PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed, StepStarted,
+            StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed,
+            CancelRequested, LinkLost, Shutdown, WorkGone, ScratchGone, Fired
+        ] => out.ignore("the one terminal message is out"),
     }
 }
 
@@ -570,74 +324,5 @@ impl Job {
 impl Default for Job {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Chart for Job {
-    const NAME: &'static str = "job";
-    const ABOUT: &'static str = "One job at the worker: receive, prepare, run, pack, return, clean up, and exactly one \
-        terminal message, whatever happens on the way.";
-    chart_core!();
-
-    fn starts() -> Vec<Self> {
-        vec![Self::new()]
-    }
-
-    fn alphabet() -> Vec<Input> {
-        vec![
-            Input::PackageAnnounced,
-            Input::PackageReceived,
-            Input::PackageBroken,
-            Input::Prepared,
-            Input::PrepareFailed,
-            Input::StepStarted,
-            Input::StepEnded { ok: true },
-            Input::StepEnded { ok: false },
-            Input::RunEnded { ok: true },
-            Input::RunEnded { ok: false },
-            Input::Packed,
-            Input::NothingToReturn,
-            Input::PackFailed,
-            Input::ResultsSent,
-            Input::SendFailed,
-            Input::CancelRequested,
-            Input::LinkLost,
-            Input::Shutdown,
-            Input::WorkGone,
-            Input::ScratchGone,
-        ]
-    }
-
-    fn timers() -> Vec<Timer> {
-        vec![Timer::Assignment, Timer::Grace, Timer::Cleaning]
-    }
-
-    fn guard(&self, event: &Input) -> &'static str {
-        match (self.0.state(), event) {
-            (State::Running {}, Input::StepEnded { ok: true } | Input::RunEnded { ok: true }) => {
-                "all went well"
-            }
-            (State::Running {}, Input::StepEnded { ok: false } | Input::RunEnded { ok: false }) => {
-                "it failed"
-            }
-            (
-                State::Cleaning { outcome, .. },
-                Input::ScratchGone | Input::Fired(Timer::Cleaning),
-            ) => match outcome {
-                Outcome::Completed => "it succeeded",
-                Outcome::Failed(_) => "it failed",
-                Outcome::Cancelled => "it was cancelled",
-            },
-            _ => "",
-        }
-    }
-
-    fn act_name(act: &Act) -> String {
-        match act {
-            Act::SendTerminal(Outcome::Completed) => "send job_complete".to_owned(),
-            Act::SendTerminal(Outcome::Failed(_)) => "send job_failed".to_owned(),
-            Act::SendTerminal(Outcome::Cancelled) => "send job_cancelled".to_owned(),
-            other => machine::words(other.as_ref()),
-        }
     }
 }

@@ -183,6 +183,13 @@ impl<T, A> Out<T, A> {
     }
 }
 
+/// Any of these events, whatever their fields: `any![Start, Fired]` is `Input::Start { .. } | Input::Fired { .. }`.
+/// The events are still named one by one: the compiler finds the one that is missing.
+macro_rules! any {
+    ($($event:ident),+ $(,)?) => { $(Input::$event { .. })|+ };
+}
+pub(crate) use any;
+
 /// Implements the part of [`Chart`] that only statig knows, and the hook that records who decided an event.
 ///
 /// `$chart` is a newtype around the statig machine of `$rules`; the module has statig's `State` in scope.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::machine::{self, Bound, Chart, chart_core, statechart};
+use super::machine::{self, Bound, Chart, any, chart_core, statechart};
 
 /// How long the exchange of descriptions may take; a foreign peer gathers its candidates for some seconds.
 pub const NEGOTIATION: Duration = Duration::from_secs(20);
@@ -157,17 +157,10 @@ impl Rules {
                 context.ignore("the end of the stack comes as a closed channel first")
             }
             Input::Fired(_) => context.ignore("the timer belongs to another state"),
-            Input::Agreed
-            | Input::NegotiationFailed
-            | Input::IceConnected
-            | Input::IceDisconnected
-            | Input::IceFailed
-            | Input::ChannelCreated
-            | Input::ChannelOpen
-            | Input::ChannelClosed
-            | Input::GivenUp
-            | Input::JobBegan
-            | Input::JobEnded => context.undecided(),
+            any![
+                Agreed, NegotiationFailed, IceConnected, IceDisconnected, IceFailed,
+                ChannelCreated, ChannelOpen, ChannelClosed, GivenUp, JobBegan, JobEnded
+            ] => context.undecided(),
         }
     }
 
@@ -181,18 +174,11 @@ impl Rules {
                 });
                 Transition(State::negotiating())
             }
-            Input::Agreed
-            | Input::NegotiationFailed
-            | Input::IceConnected
-            | Input::IceDisconnected
-            | Input::IceFailed
-            | Input::ChannelCreated
-            | Input::ChannelOpen
-            | Input::ChannelClosed
-            | Input::GivenUp
-            | Input::JobBegan
-            | Input::JobEnded => context.ignore("nothing has begun yet"),
-            Input::Close | Input::StackClosed | Input::Fired(_) => Super,
+            any![
+                Agreed, NegotiationFailed, IceConnected, IceDisconnected, IceFailed,
+                ChannelCreated, ChannelOpen, ChannelClosed, GivenUp, JobBegan, JobEnded
+            ] => context.ignore("nothing has begun yet"),
+            any![Close, StackClosed, Fired] => Super,
         }
     }
 
@@ -200,10 +186,7 @@ impl Rules {
     #[superstate(superstate = "living")]
     fn setting_up(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::NegotiationFailed
-            | Input::IceFailed
-            | Input::ChannelClosed
-            | Input::GivenUp
+            any![NegotiationFailed, IceFailed, ChannelClosed, GivenUp]
             | Input::Fired(Timer::Setup) => {
                 context.act(Act::ReportLost(Lost::NeverOpened));
                 Transition(State::closing())
@@ -223,9 +206,7 @@ impl Rules {
             }
             Input::IceDisconnected => context.ignore("the setup has a deadline of its own"),
             Input::JobBegan | Input::JobEnded => context.ignore("a job needs an open channel"),
-            Input::Begin | Input::Agreed | Input::Close | Input::StackClosed | Input::Fired(_) => {
-                Super
-            }
+            any![Begin, Agreed, Close, StackClosed, Fired] => Super,
         }
     }
 
@@ -247,20 +228,10 @@ impl Rules {
     fn negotiating(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::Agreed => Transition(State::connecting()),
-            Input::Begin
-            | Input::NegotiationFailed
-            | Input::IceConnected
-            | Input::IceDisconnected
-            | Input::IceFailed
-            | Input::ChannelCreated
-            | Input::ChannelOpen
-            | Input::ChannelClosed
-            | Input::GivenUp
-            | Input::JobBegan
-            | Input::JobEnded
-            | Input::Close
-            | Input::StackClosed
-            | Input::Fired(_) => Super,
+            any![
+                Begin, NegotiationFailed, IceConnected, IceDisconnected, IceFailed, ChannelCreated,
+                ChannelOpen, ChannelClosed, GivenUp, JobBegan, JobEnded, Close, StackClosed, Fired
+            ] => Super,
         }
     }
 
@@ -283,20 +254,10 @@ impl Rules {
     fn connecting(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::Agreed => context.ignore("both descriptions are in place already"),
-            Input::Begin
-            | Input::NegotiationFailed
-            | Input::IceConnected
-            | Input::IceDisconnected
-            | Input::IceFailed
-            | Input::ChannelCreated
-            | Input::ChannelOpen
-            | Input::ChannelClosed
-            | Input::GivenUp
-            | Input::JobBegan
-            | Input::JobEnded
-            | Input::Close
-            | Input::StackClosed
-            | Input::Fired(_) => Super,
+            any![
+                Begin, NegotiationFailed, IceConnected, IceDisconnected, IceFailed, ChannelCreated,
+                ChannelOpen, ChannelClosed, GivenUp, JobBegan, JobEnded, Close, StackClosed, Fired
+            ] => Super,
         }
     }
 
@@ -332,12 +293,7 @@ impl Rules {
                 context.ignore("the connection is up; a late word of its setup")
             }
             Input::ChannelOpen => context.ignore("a further channel is served like the first"),
-            Input::Begin
-            | Input::JobBegan
-            | Input::JobEnded
-            | Input::Close
-            | Input::StackClosed
-            | Input::Fired(_) => Super,
+            any![Begin, JobBegan, JobEnded, Close, StackClosed, Fired] => Super,
         }
     }
 
@@ -346,19 +302,10 @@ impl Rules {
         match event {
             Input::JobBegan => context.ignore("an open connection is there for jobs"),
             Input::JobEnded => Transition(State::lingering()),
-            Input::Begin
-            | Input::Agreed
-            | Input::NegotiationFailed
-            | Input::IceConnected
-            | Input::IceDisconnected
-            | Input::IceFailed
-            | Input::ChannelCreated
-            | Input::ChannelOpen
-            | Input::ChannelClosed
-            | Input::GivenUp
-            | Input::Close
-            | Input::StackClosed
-            | Input::Fired(_) => Super,
+            any![
+                Begin, Agreed, NegotiationFailed, IceConnected, IceDisconnected, IceFailed,
+                ChannelCreated, ChannelOpen, ChannelClosed, GivenUp, Close, StackClosed, Fired
+            ] => Super,
         }
     }
 
@@ -382,19 +329,10 @@ impl Rules {
             Input::JobBegan => Transition(State::open()),
             Input::JobEnded => context.ignore("the linger runs from the first end"),
             Input::Fired(Timer::Linger) => Transition(State::closing()),
-            Input::Begin
-            | Input::Agreed
-            | Input::NegotiationFailed
-            | Input::IceConnected
-            | Input::IceDisconnected
-            | Input::IceFailed
-            | Input::ChannelCreated
-            | Input::ChannelOpen
-            | Input::ChannelClosed
-            | Input::GivenUp
-            | Input::Close
-            | Input::StackClosed
-            | Input::Fired(_) => Super,
+            any![
+                Begin, Agreed, NegotiationFailed, IceConnected, IceDisconnected, IceFailed,
+                ChannelCreated, ChannelOpen, ChannelClosed, GivenUp, Close, StackClosed, Fired
+            ] => Super,
         }
     }
 
@@ -417,18 +355,13 @@ impl Rules {
                 context.act(Act::ReportClosed);
                 Transition(State::closed())
             }
-            Input::IceConnected | Input::IceDisconnected | Input::IceFailed | Input::GivenUp => {
+            any![IceConnected, IceDisconnected, IceFailed, GivenUp] => {
                 context.ignore("what ICE does while closing changes nothing")
             }
-            Input::Begin
-            | Input::Agreed
-            | Input::NegotiationFailed
-            | Input::ChannelCreated
-            | Input::ChannelOpen
-            | Input::ChannelClosed
-            | Input::JobBegan
-            | Input::JobEnded
-            | Input::Close => context.ignore("it is closing"),
+            any![
+                Begin, Agreed, NegotiationFailed, ChannelCreated, ChannelOpen, ChannelClosed,
+                JobBegan, JobEnded, Close
+            ] => context.ignore("it is closing"),
             Input::Fired(_) => context.ignore("the timer was cancelled"),
         }
     }
@@ -436,20 +369,11 @@ impl Rules {
     #[state]
     fn closed(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::Begin
-            | Input::Agreed
-            | Input::NegotiationFailed
-            | Input::IceConnected
-            | Input::IceDisconnected
-            | Input::IceFailed
-            | Input::ChannelCreated
-            | Input::ChannelOpen
-            | Input::ChannelClosed
-            | Input::GivenUp
-            | Input::JobBegan
-            | Input::JobEnded
-            | Input::Close
-            | Input::StackClosed => context.ignore("nothing is left of the connection"),
+            any![
+                Begin, Agreed, NegotiationFailed, IceConnected, IceDisconnected, IceFailed,
+                ChannelCreated, ChannelOpen, ChannelClosed, GivenUp, JobBegan, JobEnded, Close,
+                StackClosed
+            ] => context.ignore("nothing is left of the connection"),
             Input::Fired(_) => context.ignore("the timer was cancelled"),
         }
     }

@@ -1,113 +1,18 @@
 //! `session`: a worker's or client's way to the hub, from sign-in to registration, and back to it whenever it is lost
 //! (worker-connection.md, Worker Lifecycle Management; worker-state.md; reading.md 14 to 16).
 
+mod chart;
+mod vocabulary;
+
 use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::machine::{self, Bound, Chart, chart_core, statechart};
+use super::machine::{self, Bound, any, statechart};
 
-/// How long one step towards the hub may take.
-pub const STEP: Duration = Duration::from_secs(10);
-/// How long saying goodbye may take.
-pub const CLOSING: Duration = Duration::from_secs(5);
-/// The longest wait between two attempts.
-pub const MAX_BACKOFF: Duration = Duration::from_secs(32);
-const MAX_ATTEMPT: u8 = 5;
+pub use vocabulary::{Act, CLOSING, Input, MAX_BACKOFF, STEP, Timer, Why};
 
-/// Why the hub refused a registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// The identity token is not valid, or not any more: sign in afresh.
-    Identity,
-    /// The room is gone: a worker that made its own makes another.
-    Room,
-    /// Anything else: the same again would be refused again.
-    Other,
-}
-
-/// What the hub, the network and the owner report.
-#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
-pub enum Input {
-    /// Begin.
-    Start,
-    /// Sign-in succeeded.
-    SignedIn,
-    /// Sign-in failed. `jitter` (0 to 255) spreads the next attempt.
-    SignInFailed {
-        /// Randomness for the backoff.
-        jitter: u8,
-    },
-    /// The hub made a room.
-    RoomCreated,
-    /// The hub made none.
-    RoomFailed {
-        /// Randomness for the backoff.
-        jitter: u8,
-    },
-    /// The WebSocket is open.
-    SocketOpen,
-    /// The WebSocket closed, broke, fell silent, or never opened.
-    SocketLost {
-        /// Randomness for the backoff.
-        jitter: u8,
-        /// Whether the identity token is near its end.
-        stale: bool,
-    },
-    /// The hub confirmed the registration.
-    Registered,
-    /// The hub refused the registration.
-    Refused {
-        /// Why.
-        why: Why,
-        /// Randomness for the backoff.
-        jitter: u8,
-    },
-    /// Register again, so that discovery shows this peer as it is now.
-    Reregister,
-    /// The socket is closed and the hub has forgotten this peer, or was asked to.
-    CleanedUp,
-    /// The process is to end.
-    Shutdown,
-    /// A timer fired.
-    Fired(Timer),
-}
-
-/// The timers of this chart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// Until a step towards the hub counts as failed.
-    Step,
-    /// Until the next attempt.
-    Backoff,
-    /// Until the goodbye is given up.
-    Closing,
-}
-
-/// What the chart asks for.
-#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
-pub enum Act {
-    /// Ask the hub for an identity.
-    SignIn,
-    /// Ask the hub for a room.
-    CreateRoom,
-    /// Open the WebSocket.
-    OpenSocket,
-    /// Send the full registration.
-    SendRegister,
-    /// The session is up: say so.
-    ReportUp,
-    /// The session is down for now: say so, and when the next attempt comes.
-    ReportDown,
-    /// Close the socket without ceremony.
-    DropSocket,
-    /// Close the socket, and ask the hub to forget peer and room.
-    SayGoodbye,
-    /// The session has ended as asked.
-    ReportClosed,
-    /// The session could not begin at all: the reason is for the user.
-    ReportFailed,
-}
+use vocabulary::MAX_ATTEMPT;
 
 /// Where to go on after a backoff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,18 +92,10 @@ impl Rules {
     fn offline(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::Start => Transition(State::signing_in()),
-            Input::SignedIn
-            | Input::SignInFailed { .. }
-            | Input::RoomCreated
-            | Input::RoomFailed { .. }
-            | Input::SocketOpen
-            | Input::SocketLost { .. }
-            | Input::Registered
-            | Input::Refused { .. }
-            | Input::Reregister
-            | Input::CleanedUp
-            | Input::Shutdown
-            | Input::Fired(_) => Super,
+            any![
+                SignedIn, SignInFailed, RoomCreated, RoomFailed, SocketOpen, SocketLost,
+                Registered, Refused, Reregister, CleanedUp, Shutdown, Fired
+            ] => Super,
         }
     }
 
@@ -210,19 +107,10 @@ impl Rules {
                 context.act(Act::DropSocket);
                 self.retry(0, Next::Connect)
             }
-            Input::Start
-            | Input::SignedIn
-            | Input::SignInFailed { .. }
-            | Input::RoomCreated
-            | Input::RoomFailed { .. }
-            | Input::SocketOpen
-            | Input::SocketLost { .. }
-            | Input::Registered
-            | Input::Refused { .. }
-            | Input::Reregister
-            | Input::CleanedUp
-            | Input::Shutdown
-            | Input::Fired(_) => Super,
+            any![
+                Start, SignedIn, SignInFailed, RoomCreated, RoomFailed, SocketOpen, SocketLost,
+                Registered, Refused, Reregister, CleanedUp, Shutdown, Fired
+            ] => Super,
         }
     }
 
@@ -249,17 +137,10 @@ impl Rules {
             Input::SignInFailed { jitter } => self.retry(*jitter, Next::SignIn),
             // There is still no identity that is good: what timed out is what has to be tried again.
             Input::Fired(Timer::Step) => self.retry(0, Next::SignIn),
-            Input::Start
-            | Input::RoomCreated
-            | Input::RoomFailed { .. }
-            | Input::SocketOpen
-            | Input::SocketLost { .. }
-            | Input::Registered
-            | Input::Refused { .. }
-            | Input::Reregister
-            | Input::CleanedUp
-            | Input::Shutdown
-            | Input::Fired(_) => Super,
+            any![
+                Start, RoomCreated, RoomFailed, SocketOpen, SocketLost, Registered, Refused,
+                Reregister, CleanedUp, Shutdown, Fired
+            ] => Super,
         }
     }
 
@@ -281,17 +162,10 @@ impl Rules {
                 Transition(State::connecting())
             }
             Input::RoomFailed { jitter } => self.retry(*jitter, Next::SignIn),
-            Input::Start
-            | Input::SignedIn
-            | Input::SignInFailed { .. }
-            | Input::SocketOpen
-            | Input::SocketLost { .. }
-            | Input::Registered
-            | Input::Refused { .. }
-            | Input::Reregister
-            | Input::CleanedUp
-            | Input::Shutdown
-            | Input::Fired(_) => Super,
+            any![
+                Start, SignedIn, SignInFailed, SocketOpen, SocketLost, Registered, Refused,
+                Reregister, CleanedUp, Shutdown, Fired
+            ] => Super,
         }
     }
 
@@ -310,17 +184,10 @@ impl Rules {
         match event {
             Input::SocketOpen => Transition(State::registering()),
             Input::SocketLost { jitter, stale } => self.retry(*jitter, Next::after(*stale)),
-            Input::Start
-            | Input::SignedIn
-            | Input::SignInFailed { .. }
-            | Input::RoomCreated
-            | Input::RoomFailed { .. }
-            | Input::Registered
-            | Input::Refused { .. }
-            | Input::Reregister
-            | Input::CleanedUp
-            | Input::Shutdown
-            | Input::Fired(_) => Super,
+            any![
+                Start, SignedIn, SignInFailed, RoomCreated, RoomFailed, Registered, Refused,
+                Reregister, CleanedUp, Shutdown, Fired
+            ] => Super,
         }
     }
 
@@ -348,16 +215,10 @@ impl Rules {
                 self.refused(*why, *jitter)
             }
             Input::SocketLost { jitter, stale } => self.retry(*jitter, Next::after(*stale)),
-            Input::Start
-            | Input::SignedIn
-            | Input::SignInFailed { .. }
-            | Input::RoomCreated
-            | Input::RoomFailed { .. }
-            | Input::SocketOpen
-            | Input::Reregister
-            | Input::CleanedUp
-            | Input::Shutdown
-            | Input::Fired(_) => Super,
+            any![
+                Start, SignedIn, SignInFailed, RoomCreated, RoomFailed, SocketOpen, Reregister,
+                CleanedUp, Shutdown, Fired
+            ] => Super,
         }
     }
 
@@ -374,15 +235,10 @@ impl Rules {
                 self.refused(*why, *jitter)
             }
             Input::SocketLost { jitter, stale } => self.retry(*jitter, Next::after(*stale)),
-            Input::Start
-            | Input::SignedIn
-            | Input::SignInFailed { .. }
-            | Input::RoomCreated
-            | Input::RoomFailed { .. }
-            | Input::SocketOpen
-            | Input::CleanedUp
-            | Input::Shutdown
-            | Input::Fired(_) => Super,
+            any![
+                Start, SignedIn, SignInFailed, RoomCreated, RoomFailed, SocketOpen, CleanedUp,
+                Shutdown, Fired
+            ] => Super,
         }
     }
 
@@ -413,19 +269,10 @@ impl Rules {
                 Next::SignIn => State::signing_in(),
                 Next::Connect => State::connecting(),
             }),
-            Input::Start
-            | Input::SignedIn
-            | Input::SignInFailed { .. }
-            | Input::RoomCreated
-            | Input::RoomFailed { .. }
-            | Input::SocketOpen
-            | Input::SocketLost { .. }
-            | Input::Registered
-            | Input::Refused { .. }
-            | Input::Reregister
-            | Input::CleanedUp
-            | Input::Shutdown
-            | Input::Fired(_) => Super,
+            any![
+                Start, SignedIn, SignInFailed, RoomCreated, RoomFailed, SocketOpen, SocketLost,
+                Registered, Refused, Reregister, CleanedUp, Shutdown, Fired
+            ] => Super,
         }
     }
 
@@ -453,16 +300,10 @@ impl Rules {
             }
             Input::Shutdown => context.ignore("the end has begun already"),
             Input::Fired(_) => context.ignore("the timer was cancelled"),
-            Input::Start
-            | Input::SignedIn
-            | Input::SignInFailed { .. }
-            | Input::RoomCreated
-            | Input::RoomFailed { .. }
-            | Input::SocketOpen
-            | Input::SocketLost { .. }
-            | Input::Registered
-            | Input::Refused { .. }
-            | Input::Reregister => context.ignore("nothing but the end follows a shutdown"),
+            any![
+                Start, SignedIn, SignInFailed, RoomCreated, RoomFailed, SocketOpen, SocketLost,
+                Registered, Refused, Reregister
+            ] => context.ignore("nothing but the end follows a shutdown"),
         }
     }
 
@@ -479,19 +320,10 @@ impl Rules {
 
 fn ended(out: &mut Out, event: &Input) -> Outcome<State> {
     match event {
-        Input::Start
-        | Input::SignedIn
-        | Input::SignInFailed { .. }
-        | Input::RoomCreated
-        | Input::RoomFailed { .. }
-        | Input::SocketOpen
-        | Input::SocketLost { .. }
-        | Input::Registered
-        | Input::Refused { .. }
-        | Input::Reregister
-        | Input::CleanedUp
-        | Input::Shutdown
-        | Input::Fired(_) => out.ignore("the session is over"),
+        any![
+            Start, SignedIn, SignInFailed, RoomCreated, RoomFailed, SocketOpen, SocketLost,
+            Registered, Refused, Reregister, CleanedUp, Shutdown, Fired
+        ] => out.ignore("the session is over"),
     }
 }
 
@@ -540,89 +372,6 @@ impl Session {
             ever_registered: false,
             attempt: 0,
         })
-    }
-}
-
-impl Chart for Session {
-    const NAME: &'static str = "session";
-    const ABOUT: &'static str = "The way to the hub: sign in, make or join a room, connect, register; \
-        and again, with jittered backoff, whenever the socket is lost.";
-    chart_core!();
-
-    fn starts() -> Vec<Self> {
-        vec![Self::new(true), Self::new(false)]
-    }
-
-    fn alphabet() -> Vec<Input> {
-        // One value of jitter: it changes how long a wait is, never what follows it.
-        let jitter = 0;
-        vec![
-            Input::Start,
-            Input::SignedIn,
-            Input::SignInFailed { jitter },
-            Input::RoomCreated,
-            Input::RoomFailed { jitter },
-            Input::SocketOpen,
-            Input::SocketLost {
-                jitter,
-                stale: false,
-            },
-            Input::SocketLost {
-                jitter,
-                stale: true,
-            },
-            Input::Registered,
-            Input::Refused {
-                why: Why::Identity,
-                jitter,
-            },
-            Input::Refused {
-                why: Why::Room,
-                jitter,
-            },
-            Input::Refused {
-                why: Why::Other,
-                jitter,
-            },
-            Input::Reregister,
-            Input::CleanedUp,
-            Input::Shutdown,
-        ]
-    }
-
-    fn timers() -> Vec<Timer> {
-        vec![Timer::Step, Timer::Backoff, Timer::Closing]
-    }
-
-    fn guard(&self, event: &Input) -> &'static str {
-        let rules = self.0.inner();
-        let fails = matches!(
-            event,
-            Input::SignInFailed { .. }
-                | Input::RoomFailed { .. }
-                | Input::SocketLost { .. }
-                | Input::Refused { .. }
-                | Input::Fired(Timer::Step)
-        );
-        match (self.0.state(), event) {
-            (State::SigningIn {}, Input::SignedIn) if rules.room_known => "the room is known",
-            (State::SigningIn {}, Input::SignedIn) => "no room yet",
-            (State::Closing { failed: true, .. }, Input::CleanedUp | Input::Fired(_)) => {
-                "it never began"
-            }
-            (State::Closing { .. }, Input::CleanedUp | Input::Fired(_)) => "as asked",
-            (
-                State::BackingOff {
-                    next: Next::SignIn, ..
-                },
-                Input::Fired(_),
-            ) => "sign in afresh",
-            (State::BackingOff { .. }, Input::Fired(_)) => "the token is good",
-            (State::Offline {} | State::BackingOff { .. } | State::Closing { .. }, _) => "",
-            _ if fails && !rules.ever_registered => "never registered yet",
-            _ if fails => "registered before",
-            _ => "",
-        }
     }
 }
 

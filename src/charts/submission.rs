@@ -1,144 +1,13 @@
 //! `submission`: the client's side of a job, from finding a worker to having its results, or knowing why not.
 
-use std::time::Duration;
+mod chart;
+mod vocabulary;
 
 use statig::prelude::*;
 
-use super::machine::{self, Bound, Chart, chart_core, statechart};
+use super::machine::{self, Bound, any, statechart};
 
-/// How long discovery or the answer to a job request may take (the original's 5 s).
-pub const ANSWER: Duration = Duration::from_secs(5);
-/// How long one attempt to connect may take; the peer chart gives up earlier where it can.
-pub const DIAL: Duration = Duration::from_secs(30);
-/// How many connections are tried.
-pub const DIALS: u8 = 3;
-/// How long a worker may take to pack results after its last command.
-pub const RESULTS: Duration = Duration::from_secs(15 * 60);
-/// How long the terminal message may take after the results: the worker removes its directory before.
-pub const VERDICT: Duration = Duration::from_secs(90);
-/// How long a cancelled job may take to be acknowledged: the worker's grace of 10 s, and some.
-pub const CANCEL: Duration = Duration::from_secs(25);
-
-/// Why there is no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// No worker was found, or none was chosen.
-    NoWorker,
-    /// The worker is not to be had: busy, or not fit for the job.
-    Rejected,
-    /// The worker did not answer.
-    NoAnswer,
-    /// No connection came up.
-    NotConnected,
-    /// The package could not be sent.
-    NotSent,
-    /// The connection was lost for good.
-    LinkLost,
-    /// The job failed at the worker.
-    JobFailed,
-    /// The results did not arrive whole.
-    NotReceived,
-    /// The user stopped it.
-    Interrupted,
-}
-
-/// What hub, worker, channel and user report.
-#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
-pub enum Input {
-    /// Begin by looking for workers.
-    Start,
-    /// Discovery found some: one has to be chosen.
-    WorkersFound,
-    /// Discovery found none.
-    NoWorker,
-    /// The worker is known; `negotiates` says whether it answers job requests.
-    WorkerChosen {
-        /// Whether it is one of ours.
-        negotiates: bool,
-    },
-    /// The worker takes the job.
-    JobAccepted,
-    /// The worker does not take the job.
-    JobRejected,
-    /// The worker refuses the connection: it is somebody else's.
-    WorkerBusy,
-    /// The data channel is open.
-    ChannelOpen,
-    /// The connection did not come up.
-    DialFailed,
-    /// The package has left.
-    PackageSent,
-    /// The package could not be sent.
-    SendFailed,
-    /// The worker's last command ended.
-    CommandsDone {
-        /// Whether none had failed.
-        ok: bool,
-    },
-    /// The worker announced the results.
-    ResultsAnnounced,
-    /// They are complete under their final name.
-    ResultsReceived,
-    /// They are not.
-    ReceiveFailed,
-    /// The worker's one terminal message.
-    JobOver {
-        /// Whether the job is complete.
-        ok: bool,
-    },
-    /// The connection is lost for good.
-    LinkLost,
-    /// The user wants to stop.
-    Interrupt,
-    /// The worker says that the job is cancelled and cleaned up.
-    JobCancelled,
-    /// A timer fired.
-    Fired(Timer),
-}
-
-/// The timers of this chart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// Until hub or worker should have answered.
-    Answer,
-    /// Until an attempt to connect is given up.
-    Dial,
-    /// Until the results should have been announced.
-    Results,
-    /// Until the verdict should have come.
-    Verdict,
-    /// Until the acknowledgement of a cancel is waited for no longer.
-    Cancel,
-}
-
-/// What the chart asks for.
-#[derive(Debug, Clone, PartialEq, strum::AsRefStr)]
-pub enum Act {
-    /// Ask the hub for workers.
-    Discover,
-    /// Let user or rule choose one.
-    Choose,
-    /// Ask the worker for the job.
-    SendJobRequest,
-    /// Assign the job to the worker.
-    SendJobAssignment,
-    /// Connect to the worker.
-    Dial,
-    /// Give up the connection that did not come up.
-    DropConnection,
-    /// Send the package.
-    SendPackage,
-    /// Receive the results.
-    ReceiveResults,
-    /// Stop the stream under way; nothing stays half-written.
-    StopStreams,
-    /// Ask the worker to cancel the job.
-    SendJobCancel,
-    /// There is a result: say so.
-    ReportDone,
-    /// There is none: say why.
-    ReportFailed(Why),
-}
+pub use vocabulary::{ANSWER, Act, CANCEL, DIAL, DIALS, Input, RESULTS, Timer, VERDICT, Why};
 
 type Out = machine::Out<Timer, Act>;
 
@@ -224,25 +93,11 @@ impl Rules {
     fn idle(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::Start => Transition(State::discovering()),
-            Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { .. }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+            ] => Super,
         }
     }
 
@@ -268,23 +123,11 @@ impl Rules {
             Input::NoWorker => fail(context, Why::NoWorker),
             Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
             Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
-            Input::Start
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { .. }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, JobAccepted, JobRejected, WorkerBusy, ChannelOpen, DialFailed, PackageSent,
+                SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived, ReceiveFailed,
+                JobOver, LinkLost, Interrupt, JobCancelled, Fired
+            ] => Super,
         }
     }
 
@@ -298,24 +141,11 @@ impl Rules {
         match event {
             Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
             Input::NoWorker => fail(context, Why::NoWorker),
-            Input::Start
-            | Input::WorkersFound
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { .. }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, JobAccepted, JobRejected, WorkerBusy, ChannelOpen, DialFailed,
+                PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
+                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+            ] => Super,
         }
     }
 
@@ -338,24 +168,11 @@ impl Rules {
             }
             Input::JobRejected => fail(context, Why::Rejected),
             Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { .. }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, WorkerBusy, ChannelOpen, DialFailed,
+                PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
+                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+            ] => Super,
         }
     }
 
@@ -380,22 +197,11 @@ impl Rules {
                 fail(context, Why::JobFailed)
             }
             Input::JobOver { ok: true } => context.ignore("no package was sent yet"),
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+                ResultsReceived, ReceiveFailed, Fired
+            ] => Super,
         }
     }
 
@@ -430,22 +236,11 @@ impl Rules {
                 context.act(Act::DropConnection);
                 fail(context, Why::Rejected)
             }
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { .. }
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, PackageSent,
+                SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived, ReceiveFailed,
+                JobOver, Interrupt, JobCancelled, Fired
+            ] => Super,
         }
     }
 
@@ -463,22 +258,12 @@ impl Rules {
             Input::CommandsDone { ok } => Transition(State::awaiting(*ok)),
             Input::ResultsAnnounced => Transition(State::fetching(true, false)),
             Input::JobOver { ok: true } => done(context),
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { ok: false }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                ChannelOpen, DialFailed, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
+                JobCancelled, Fired
+            ]
+            | Input::JobOver { ok: false } => Super,
         }
     }
 
@@ -488,24 +273,12 @@ impl Rules {
             Input::CommandsDone { ok } => Transition(State::awaiting(*ok)),
             Input::ResultsAnnounced => Transition(State::fetching(true, false)),
             Input::JobOver { ok: true } => done(context),
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { ok: false }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived, ReceiveFailed,
+                LinkLost, Interrupt, JobCancelled, Fired
+            ]
+            | Input::JobOver { ok: false } => Super,
         }
     }
 
@@ -530,25 +303,12 @@ impl Rules {
             Input::JobOver { ok: true } => done(context),
             Input::Fired(Timer::Results) if *ok => fail(context, Why::NotReceived),
             Input::Fired(Timer::Results) => fail(context, Why::JobFailed),
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { ok: false }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsReceived,
+                ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+            ]
+            | Input::JobOver { ok: false } => Super,
         }
     }
 
@@ -579,24 +339,12 @@ impl Rules {
             Input::ResultsReceived if *ok => done(context),
             Input::ResultsReceived => fail(context, Why::JobFailed),
             Input::ReceiveFailed => fail(context, Why::NotReceived),
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::JobOver { ok: false }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+                LinkLost, Interrupt, JobCancelled, Fired
+            ]
+            | Input::JobOver { ok: false } => Super,
         }
     }
 
@@ -619,26 +367,12 @@ impl Rules {
         match event {
             Input::JobOver { ok: true } => done(context),
             Input::Fired(Timer::Verdict) => fail(context, Why::NoAnswer),
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::JobOver { ok: false }
-            | Input::LinkLost
-            | Input::Interrupt
-            | Input::JobCancelled
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+            ]
+            | Input::JobOver { ok: false } => Super,
         }
     }
 
@@ -664,23 +398,11 @@ impl Rules {
                 fail(context, Why::Interrupted)
             }
             Input::LinkLost => context.ignore("the acknowledgement may still come through the hub"),
-            Input::Start
-            | Input::WorkersFound
-            | Input::NoWorker
-            | Input::WorkerChosen { .. }
-            | Input::JobAccepted
-            | Input::JobRejected
-            | Input::WorkerBusy
-            | Input::ChannelOpen
-            | Input::DialFailed
-            | Input::PackageSent
-            | Input::SendFailed
-            | Input::CommandsDone { .. }
-            | Input::ResultsAnnounced
-            | Input::ResultsReceived
-            | Input::ReceiveFailed
-            | Input::Interrupt
-            | Input::Fired(_) => Super,
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+                ResultsReceived, ReceiveFailed, Interrupt, Fired
+            ] => Super,
         }
     }
 
@@ -697,26 +419,11 @@ impl Rules {
 
 fn over(out: &mut Out, event: &Input) -> Outcome<State> {
     match event {
-        Input::Start
-        | Input::WorkersFound
-        | Input::NoWorker
-        | Input::WorkerChosen { .. }
-        | Input::JobAccepted
-        | Input::JobRejected
-        | Input::WorkerBusy
-        | Input::ChannelOpen
-        | Input::DialFailed
-        | Input::PackageSent
-        | Input::SendFailed
-        | Input::CommandsDone { .. }
-        | Input::ResultsAnnounced
-        | Input::ResultsReceived
-        | Input::ReceiveFailed
-        | Input::JobOver { .. }
-        | Input::LinkLost
-        | Input::Interrupt
-        | Input::JobCancelled
-        | Input::Fired(_) => out.ignore("the submission is over"),
+        any![
+            Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+            ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+            ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+        ] => out.ignore("the submission is over"),
     }
 }
 
@@ -751,115 +458,5 @@ impl Submission {
 impl Default for Submission {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Chart for Submission {
-    const NAME: &'static str = "submission";
-    const ABOUT: &'static str = "The client's side of a job: find a worker, reserve it, connect, send the package, watch, \
-        fetch the results, and know how it ended.";
-    chart_core!();
-
-    fn starts() -> Vec<Self> {
-        vec![Self::new()]
-    }
-
-    fn alphabet() -> Vec<Input> {
-        vec![
-            Input::Start,
-            Input::WorkersFound,
-            Input::NoWorker,
-            Input::WorkerChosen { negotiates: true },
-            Input::WorkerChosen { negotiates: false },
-            Input::JobAccepted,
-            Input::JobRejected,
-            Input::WorkerBusy,
-            Input::ChannelOpen,
-            Input::DialFailed,
-            Input::PackageSent,
-            Input::SendFailed,
-            Input::CommandsDone { ok: true },
-            Input::CommandsDone { ok: false },
-            Input::ResultsAnnounced,
-            Input::ResultsReceived,
-            Input::ReceiveFailed,
-            Input::JobOver { ok: true },
-            Input::JobOver { ok: false },
-            Input::LinkLost,
-            Input::Interrupt,
-            Input::JobCancelled,
-        ]
-    }
-
-    fn timers() -> Vec<Timer> {
-        vec![
-            Timer::Answer,
-            Timer::Dial,
-            Timer::Results,
-            Timer::Verdict,
-            Timer::Cancel,
-        ]
-    }
-
-    fn guard(&self, event: &Input) -> &'static str {
-        let ours = self.0.inner().negotiates;
-        match (self.0.state(), event) {
-            (
-                State::Discovering {} | State::Choosing {},
-                Input::WorkerChosen { negotiates: true },
-            ) => "a Loaner worker",
-            (
-                State::Discovering {} | State::Choosing {},
-                Input::WorkerChosen { negotiates: false },
-            ) => "a foreign worker",
-            (
-                State::Dialling { attempt, .. },
-                Input::DialFailed | Input::LinkLost | Input::Fired(Timer::Dial),
-            ) => {
-                if *attempt < DIALS {
-                    "attempts are left"
-                } else {
-                    "the last attempt"
-                }
-            }
-            (State::Fetching { complete: true, .. }, Input::JobOver { ok: true }) => "said before",
-            (State::Fetching { complete: true, .. }, Input::ResultsReceived) if ours => {
-                "a Loaner worker, and its verdict is here"
-            }
-            (State::Fetching { .. }, Input::ResultsReceived) if ours => "a Loaner worker",
-            (State::Fetching { ok: true, .. }, Input::ResultsReceived) => {
-                "a foreign worker, all went well"
-            }
-            (State::Fetching { ok: false, .. }, Input::ResultsReceived) => {
-                "a foreign worker, a command failed"
-            }
-            (State::Awaiting { ok: true, .. }, Input::Fired(Timer::Results)) => "all went well",
-            (State::Awaiting { ok: false, .. }, Input::Fired(Timer::Results)) => "a command failed",
-            (
-                State::Dialling { .. }
-                | State::Sending {}
-                | State::Watching {}
-                | State::Awaiting { .. }
-                | State::Fetching { .. }
-                | State::Concluding {},
-                event,
-            ) => match event {
-                Input::Interrupt if ours => "a Loaner worker",
-                Input::Interrupt => "a foreign worker",
-                Input::JobOver { ok: true } | Input::CommandsDone { ok: true } => "all went well",
-                Input::JobOver { ok: false } | Input::CommandsDone { ok: false } => "it failed",
-                _ => "",
-            },
-            _ => "",
-        }
-    }
-
-    fn act_name(act: &Act) -> String {
-        match act {
-            Act::ReportFailed(why) => {
-                format!("report failed: {}", machine::words(&format!("{why:?}")))
-            }
-            other => machine::words(other.as_ref()),
-        }
     }
 }

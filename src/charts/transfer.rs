@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::machine::{self, Bound, Chart, chart_core, statechart};
+use super::machine::{self, Bound, Chart, any, chart_core, statechart};
 
 /// How long a file may make no progress. Longer than the 90 s in which a lost path may come back.
 pub const STALL: Duration = Duration::from_secs(120);
@@ -92,9 +92,7 @@ impl Rules {
                 context.act(Act::ReportFailed);
                 Transition(State::failed())
             }
-            Input::Started | Input::Progressed | Input::Ended | Input::Verified => {
-                context.undecided()
-            }
+            any![Started, Progressed, Ended, Verified] => context.undecided(),
         }
     }
 
@@ -112,7 +110,7 @@ impl Rules {
             }
             Input::Progressed => context.ignore("progress begins with the first bytes"),
             Input::Verified => context.ignore("there is nothing to verify yet"),
-            Input::Broke | Input::Abort | Input::Fired(_) => Super,
+            any![Broke, Abort, Fired] => Super,
         }
     }
 
@@ -129,7 +127,7 @@ impl Rules {
             }
             Input::Started => context.ignore("it has started"),
             Input::Verified => context.ignore("the end has not come yet"),
-            Input::Broke | Input::Abort | Input::Fired(_) => Super,
+            any![Broke, Abort, Fired] => Super,
         }
     }
 
@@ -145,19 +143,16 @@ impl Rules {
                 Handled
             }
             Input::Started | Input::Ended => context.ignore("the end has come already"),
-            Input::Broke | Input::Abort | Input::Fired(_) => Super,
+            any![Broke, Abort, Fired] => Super,
         }
     }
 
     #[state]
     fn done(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::Started
-            | Input::Progressed
-            | Input::Ended
-            | Input::Verified
-            | Input::Broke
-            | Input::Abort => context.ignore("the file is complete"),
+            any![Started, Progressed, Ended, Verified, Broke, Abort] => {
+                context.ignore("the file is complete")
+            }
             Input::Fired(_) => context.ignore("the timer was cancelled"),
         }
     }
@@ -165,12 +160,9 @@ impl Rules {
     #[state]
     fn failed(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::Started
-            | Input::Progressed
-            | Input::Ended
-            | Input::Verified
-            | Input::Broke
-            | Input::Abort => context.ignore("the transfer was given up"),
+            any![Started, Progressed, Ended, Verified, Broke, Abort] => {
+                context.ignore("the transfer was given up")
+            }
             Input::Fired(_) => context.ignore("the timer was cancelled"),
         }
     }

@@ -252,15 +252,8 @@ enum Event {
 }
 
 const KINDS: [&str; 9] = [
-    "register",
-    "discover_peers",
-    "update_metadata",
-    "peer_message",
-    "offer",
-    "answer",
-    "error",
-    "mesh_connect",
-    "ice_candidate",
+    "register", "discover_peers", "update_metadata", "peer_message", "offer", "answer", "error",
+    "mesh_connect", "ice_candidate",
 ];
 
 fn any_event() -> impl Strategy<Value = Event> {

@@ -246,13 +246,7 @@ mod tests {
             assert_eq!(object(text), Err(WireError::NotAnObject), "{text}");
         }
         for text in [
-            "",
-            "{",
-            "{}{}",
-            "NaN",
-            "{'a':1}",
-            "{\"a\":1e999}",
-            "\u{feff}{}",
+            "", "{", "{}{}", "NaN", "{'a':1}", "{\"a\":1e999}", "\u{feff}{}",
         ] {
             assert!(matches!(object(text), Err(WireError::NotJson(_))), "{text}");
         }

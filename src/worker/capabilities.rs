@@ -151,7 +151,7 @@ mod tests {
         let properties = Value::Object(a5000().properties());
         let expected = json!({"gpu_memory_mb": 16384, "gpu_model": "NVIDIA RTX A5000", "sleap_version": "unknown",
             "cuda_version": "12.8", "hostname": "gpu-01", "max_concurrent_jobs": 1,
-            "supported_models": ["base", "centroid", "topdown"], "supported_job_types": ["training", "inference"],
+            "supported_models": ["base", "centroid", "topdown"], "supported_job_types": ["training"],
             "loaner": env!("CARGO_PKG_VERSION")});
         assert_eq!(properties, expected);
     }
@@ -172,7 +172,7 @@ mod tests {
         );
         assert_eq!(
             reason(0, None, Some("mining")),
-            "needs job type \"mining\", has training, inference"
+            "needs job type \"mining\", has training"
         );
     }
 }

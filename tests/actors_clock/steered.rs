@@ -212,12 +212,7 @@ fn a_lost_hub_is_tried_again_with_a_backoff() {
         feed(&session, SocketOpen).await;
         let after = seen.all().split_off(before);
         let expected = [
-            ReportDown,
-            OpenSocket,
-            DropSocket,
-            ReportDown,
-            OpenSocket,
-            SendRegister,
+            ReportDown, OpenSocket, DropSocket, ReportDown, OpenSocket, SendRegister,
         ];
         assert_eq!(after, expected);
         let mut expected_at: Vec<_> = seen

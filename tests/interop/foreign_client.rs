@@ -56,11 +56,8 @@ fn a_package_is_trained_and_its_results_come_back() {
     assert_eq!(
         controls(&client),
         [
-            "TRAIN_JOB_START::centroid",
-            "TRAIN_JOB_END::centroid",
-            "TRAINING_JOBS_DONE",
-            &announced,
-            "END_OF_FILE",
+            "TRAIN_JOB_START::centroid", "TRAIN_JOB_END::centroid", "TRAINING_JOBS_DONE",
+            &announced, "END_OF_FILE",
         ]
     );
     assert_eq!(file["announced"], file["received"]);
@@ -148,11 +145,7 @@ fn a_job_is_negotiated_through_the_hub() {
         &package,
         &output,
         &[
-            "--room",
-            &worker.room,
-            "--token",
-            &worker.token,
-            "--negotiate",
+            "--room", &worker.room, "--token", &worker.token, "--negotiate",
         ],
     );
     let found = client.event("discovered");
@@ -221,11 +214,8 @@ fn a_model_that_fails_is_reported_and_the_next_one_is_trained() {
     assert_eq!(
         controls(&client)[..5],
         [
-            "TRAIN_JOB_START::centroid",
-            "TRAIN_JOB_ERROR::centroid::3",
-            "TRAIN_JOB_START::topdown",
-            "TRAIN_JOB_END::topdown",
-            "TRAINING_JOBS_DONE",
+            "TRAIN_JOB_START::centroid", "TRAIN_JOB_ERROR::centroid::3",
+            "TRAIN_JOB_START::topdown", "TRAIN_JOB_END::topdown", "TRAINING_JOBS_DONE",
         ]
     );
     let failed = &told(&client, "job_failed")[..];

@@ -37,11 +37,7 @@ fn check_package(worker: &mut Worker, sent: &[u8]) -> Value {
     assert_eq!(
         package["order"],
         json!([
-            "PACKAGE_TYPE::train",
-            "OUTPUT_DIR::models",
-            header,
-            "binary",
-            "END_OF_FILE"
+            "PACKAGE_TYPE::train", "OUTPUT_DIR::models", header, "binary", "END_OF_FILE"
         ])
     );
     assert_eq!(package["received"], sent.len());
@@ -157,10 +153,7 @@ fn a_failed_training_has_its_exit_code() {
 #[test]
 fn a_worker_cannot_choose_where_results_go() {
     for name in [
-        "../evil.zip",
-        "/tmp/evil.zip",
-        "a/../../evil.zip",
-        "..\\evil.zip",
+        "../evil.zip", "/tmp/evil.zip", "a/../../evil.zip", "..\\evil.zip",
     ] {
         let Some(scene) = Scene::open() else { return };
         let work = scene.directory("work");

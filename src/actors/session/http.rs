@@ -188,11 +188,7 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused_with_an_example() {
         for wrong in [
-            "",
-            "127.0.0.1:8080",
-            "ftp://x",
-            "http://",
-            "file:///etc/passwd",
+            "", "127.0.0.1:8080", "ftp://x", "http://", "file:///etc/passwd",
         ] {
             let error = wrong.parse::<HubUrl>().expect_err(wrong).to_string();
             assert!(error.contains("http://HOST:PORT"), "{error}");

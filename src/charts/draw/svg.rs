@@ -152,9 +152,7 @@ pub(super) fn svg(model: &Model) -> String {
         }
         if picture.graph.edges[number].to.is_none() {
             svg.push_str(&shortcut(
-                model,
-                picture.arrows[number].target,
-                &route.label,
+                model, picture.arrows[number].target, &route.label,
             ));
         }
     }

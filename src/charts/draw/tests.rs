@@ -7,13 +7,7 @@ use crate::charts::explore::{Deed, Row, Seen, TimerUse};
 use crate::charts::machine::{Bound, StateSpec};
 
 const CHARTS: [&str; 8] = [
-    "session",
-    "availability",
-    "peer",
-    "ice_watchdog",
-    "keep_alive",
-    "job",
-    "transfer",
+    "session", "availability", "peer", "ice_watchdog", "keep_alive", "job", "transfer",
     "submission",
 ];
 
@@ -166,12 +160,7 @@ fn entities(text: &str) -> Result<(), String> {
 #[test]
 fn the_check_for_well_formed_xml_finds_what_is_not() {
     for bad in [
-        "<a><b></a></b>",
-        "<a>",
-        "<a x=\"1\" y=2/>",
-        "<a x=\"1/>",
-        "<a>&</a>",
-        "<a/> text",
+        "<a><b></a></b>", "<a>", "<a x=\"1\" y=2/>", "<a x=\"1/>", "<a>&</a>", "<a/> text",
         "<!-- a -- b --><a/>",
     ] {
         assert!(well_formed(bad).is_err(), "{bad}");

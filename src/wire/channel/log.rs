@@ -48,12 +48,7 @@ mod tests {
     #[test]
     fn ordinary_text_is_not_touched() {
         for line in [
-            "",
-            "epoch 3: loss 0.25\n",
-            "\rÉpoque ☃ 10%",
-            "END OF FILE",
-            "FILE META",
-            "end_of_file",
+            "", "epoch 3: loss 0.25\n", "\rÉpoque ☃ 10%", "END OF FILE", "FILE META", "end_of_file",
         ] {
             assert!(
                 matches!(log_text(line), Cow::Borrowed(same) if same == line),

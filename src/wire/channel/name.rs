@@ -63,20 +63,8 @@ mod tests {
     fn ordinary_names_are_accepted() {
         let longest = "x".repeat(MAX_NAME_BYTES);
         for name in [
-            "labels.zip",
-            "trained_labels.zip",
-            "a b.slp",
-            "größe.zip",
-            ".hidden",
-            "...x",
-            "..a",
-            "con_1",
-            "COM10",
-            "console.log",
-            "nullable",
-            "x.nul",
-            "a--b",
-            &longest,
+            "labels.zip", "trained_labels.zip", "a b.slp", "größe.zip", ".hidden", "...x", "..a",
+            "con_1", "COM10", "console.log", "nullable", "x.nul", "a--b", &longest,
         ] {
             assert_eq!(safe_name(name), Ok(name));
         }
@@ -86,34 +74,9 @@ mod tests {
     fn hostile_names_are_refused() {
         let long = "x".repeat(MAX_NAME_BYTES + 1);
         for name in [
-            "",
-            ".",
-            "..",
-            "../x",
-            "a/b",
-            "/etc/passwd",
-            "a\\b",
-            "C:x",
-            "x:y",
-            "a\0b",
-            "a\nb",
-            "a\u{85}b",
-            " a",
-            "a ",
-            "\ta",
-            "a\u{3000}",
-            "a.",
-            "NUL",
-            "nul",
-            "nul.txt",
-            "Nul .tar.gz",
-            "COM1",
-            "lpt9.log",
-            "com²",
-            "CONIN$",
-            "aux",
-            "con.zip",
-            &long,
+            "", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "C:x", "x:y", "a\0b", "a\nb",
+            "a\u{85}b", " a", "a ", "\ta", "a\u{3000}", "a.", "NUL", "nul", "nul.txt",
+            "Nul .tar.gz", "COM1", "lpt9.log", "com²", "CONIN$", "aux", "con.zip", &long,
         ] {
             let refused = matches!(
                 safe_name(name),

@@ -160,23 +160,10 @@ fn every_token_is_known_and_every_message_begins_with_one() {
 #[test]
 fn text_that_only_contains_a_token_is_log_text() {
     for text in [
-        "saved FILE_META::a.zip:1:x",
-        " FILE_META::a.zip:1:x",
-        "\rEND_OF_FILE",
-        "END_OF_FILE\n",
-        "END_OF_FILES",
-        "end_of_file",
-        "FILE_META:a.zip:1:x",
-        "FILE_META_2::a:1:x",
-        "XFILE_META::a:1:x",
-        "KEEP_ALIVE",
-        "TRAINING_JOBS_DONE ",
-        "TRAINING_LOGS::x",
-        "::",
-        "::END_OF_FILE",
-        "JOB_ID:7",
-        "\u{feff}END_OF_FILE",
-        "TRACK_LOGS:x",
+        "saved FILE_META::a.zip:1:x", " FILE_META::a.zip:1:x", "\rEND_OF_FILE", "END_OF_FILE\n",
+        "END_OF_FILES", "end_of_file", "FILE_META:a.zip:1:x", "FILE_META_2::a:1:x",
+        "XFILE_META::a:1:x", "KEEP_ALIVE", "TRAINING_JOBS_DONE ", "TRAINING_LOGS::x", "::",
+        "::END_OF_FILE", "JOB_ID:7", "\u{feff}END_OF_FILE", "TRACK_LOGS:x",
     ] {
         assert_eq!(ChannelText::parse(text), Ok(Log(s(text))), "{text}");
     }

@@ -299,37 +299,14 @@ fn progress_is_brought_into_its_range() {
 }
 
 const KINDS: &[&str] = &[
-    "job_request",
-    "job_response",
-    "job_assignment",
-    "job_cancel",
-    "job_cancelled",
-    "job_status",
-    "job_complete",
-    "job_failed",
-    "",
+    "job_request", "job_response", "job_assignment", "job_cancel", "job_cancelled", "job_status",
+    "job_complete", "job_failed", "",
 ];
 const FIELDS: &[&str] = &[
-    "job_id",
-    "job_type",
-    "dataset_info",
-    "config",
-    "requirements",
-    "accepted",
-    "reason",
-    "message",
-    "estimated_start_time_sec",
-    "estimated_duration_minutes",
-    "worker_info",
-    "initiate_connection",
-    "status",
-    "cleanup_complete",
-    "progress",
-    "details",
-    "result",
-    "transfer_method",
-    "ready_for_download",
-    "error",
+    "job_id", "job_type", "dataset_info", "config", "requirements", "accepted", "reason",
+    "message", "estimated_start_time_sec", "estimated_duration_minutes", "worker_info",
+    "initiate_connection", "status", "cleanup_complete", "progress", "details", "result",
+    "transfer_method", "ready_for_download", "error",
 ];
 
 fn any_message() -> impl Strategy<Value = PeerMessage> {

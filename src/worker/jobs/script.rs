@@ -159,14 +159,7 @@ mod tests {
             );
         }
         for name in [
-            "'quoted.yaml'",
-            "a=b",
-            "x,y",
-            "--help",
-            "$(id)",
-            "a;b",
-            ".",
-            "..",
+            "'quoted.yaml'", "a=b", "x,y", "--help", "$(id)", "a;b", ".", "..",
         ] {
             assert!(
                 config_names(&format!("sleap-nn train --config-name {name}")).is_err(),

@@ -189,7 +189,7 @@ pub async fn run(
     prepared: &Prepared,
     keeper: &Path,
     channel: &Channel,
-    mut halt: watch::Receiver<Halt>,
+    halt: watch::Receiver<Halt>,
     tell: impl Fn(StepNews),
 ) -> RunEnd {
     let mut failure = None;
@@ -199,19 +199,19 @@ pub async fn run(
         }
         say(
             channel,
-            &mut halt,
+            &halt,
             ChannelText::TrainJobStart(step.name.clone()),
         )
         .await;
         tell(StepNews::Started(step.name.clone()));
-        let code = match run_step(step, &prepared.root, keeper, channel, &mut halt).await {
+        let code = match run_step(step, &prepared.root, keeper, channel, &halt).await {
             Ok(code) => code,
             Err(message) => {
-                send(channel, &mut halt, &format!("{}\n", log_text(&message))).await;
+                send(channel, &halt, &format!("{}\n", log_text(&message))).await;
                 failure.get_or_insert(Failure::new("EXECUTION_ERROR", message));
                 say(
                     channel,
-                    &mut halt,
+                    &halt,
                     ChannelText::TrainJobError {
                         name: step.name.clone(),
                         code: 127,
@@ -232,11 +232,11 @@ pub async fn run(
                 code,
             }
         };
-        say(channel, &mut halt, text).await;
+        say(channel, &halt, text).await;
         tell(StepNews::Ended { ok: code == 0 });
     }
     if *halt.borrow() == Halt::Go {
-        say(channel, &mut halt, ChannelText::TrainingJobsDone).await;
+        say(channel, &halt, ChannelText::TrainingJobsDone).await;
     }
     RunEnd { failure }
 }
@@ -246,7 +246,7 @@ async fn run_step(
     root: &Path,
     keeper: &Path,
     channel: &Channel,
-    halt: &mut watch::Receiver<Halt>,
+    halt: &watch::Receiver<Halt>,
 ) -> Result<i32, String> {
     let mut running = RunningStep::spawn(step, root, keeper).map_err(|error| error.to_string())?;
     let mut lines = running.lines();
@@ -293,7 +293,7 @@ fn text_of(line: &LogLine) -> String {
     }
 }
 
-async fn say(channel: &Channel, halt: &mut watch::Receiver<Halt>, text: ChannelText) {
+async fn say(channel: &Channel, halt: &watch::Receiver<Halt>, text: ChannelText) {
     send(channel, halt, &text.to_text()).await;
 }
 

@@ -159,8 +159,10 @@ impl Worker {
     }
 
     pub(super) fn publish(&self, status: Status, job: Option<&JobId>) {
-        let mut metadata = Metadata::default();
-        metadata.properties = status_properties(status, job);
+        let metadata = Metadata {
+            properties: status_properties(status, job),
+            ..Metadata::default()
+        };
         self.send(ToHub::UpdateMetadata {
             peer_id: self.peer_id.clone(),
             metadata,

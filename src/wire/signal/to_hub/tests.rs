@@ -225,34 +225,12 @@ fn bad_frames_say_what_is_wrong() {
 }
 
 const KINDS: &[&str] = &[
-    "register",
-    "offer",
-    "answer",
-    "candidate",
-    "update_metadata",
-    "discover_peers",
-    "peer_message",
-    "error",
-    "",
+    "register", "offer", "answer", "candidate", "update_metadata", "discover_peers",
+    "peer_message", "error", "",
 ];
 const FIELDS: &[&str] = &[
-    "peer_id",
-    "room_id",
-    "token",
-    "id_token",
-    "role",
-    "is_admin",
-    "metadata",
-    "sender",
-    "target",
-    "sdp",
-    "candidate",
-    "from_peer_id",
-    "to_peer_id",
-    "filters",
-    "payload",
-    "reason",
-    "message",
+    "peer_id", "room_id", "token", "id_token", "role", "is_admin", "metadata", "sender", "target",
+    "sdp", "candidate", "from_peer_id", "to_peer_id", "filters", "payload", "reason", "message",
     "current_status",
 ];
 

@@ -166,16 +166,8 @@ fn the_execute_bit_is_kept_and_no_other() {
 #[test]
 fn paths_that_lead_out_are_refused() {
     for name in [
-        "../x",
-        "a/../../x",
-        "/tmp/loaner-escape",
-        "..",
-        "C:/x",
-        "c:x",
-        "a\\..\\..\\x",
-        "a\0b",
-        "a//b",
-        "x\ny",
+        "../x", "a/../../x", "/tmp/loaner-escape", "..", "C:/x", "c:x", "a\\..\\..\\x", "a\0b",
+        "a//b", "x\ny",
     ] {
         let error = refused(&RawZip::default().file("first").file(name));
         assert!(

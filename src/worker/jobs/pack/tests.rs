@@ -44,9 +44,7 @@ fn what_is_packed_comes_out_again() {
     assert_eq!(
         names(&zip),
         [
-            "labels/models/centroid/best.ckpt",
-            "labels/models/log.txt",
-            "labels/run.sh"
+            "labels/models/centroid/best.ckpt", "labels/models/log.txt", "labels/run.sh"
         ]
     );
 
