@@ -9,6 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::FileFailurePersistence;
 
+/// How often the next timer fires, beside the weights of the events.
+const TIMER: u32 = 6;
+
 /// A chart as the histories need it.
 pub trait Subject: Chart {
     /// How often an event comes, beside the others. What ends everything comes seldom, or little would be seen.
@@ -17,9 +20,9 @@ pub trait Subject: Chart {
         4
     }
 
-    /// A normal life: histories begin with as much of it as chance will have, and so come to see its later stages too.
-    fn life() -> Vec<Self::Input> {
-        Vec::new()
+    /// Normal lives: a history begins with as much of one as chance will have, and so comes to see its later stages too.
+    fn lives() -> Vec<Vec<Self::Input>> {
+        vec![Vec::new()]
     }
 
     /// Sets the fields of an event that the alphabet leaves at one value.
@@ -215,23 +218,30 @@ impl<C: Subject> History<C> {
         C::alphabet().into_iter().filter(counts).collect()
     }
 
+    fn tell(&mut self, events: Vec<C::Input>, dice: u16, vary: u8) {
+        if let Some(event) = Self::choose(events, dice) {
+            self.happens(Some(C::vary(event, vary)));
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Tell(dice, vary) | Step::TellHeard(dice, vary) => {
-                let events = match step {
-                    Step::TellHeard(..) => self.heard(),
-                    _ => C::alphabet(),
-                };
-                if let Some(event) = Self::choose(events, dice) {
-                    self.happens(Some(C::vary(event, vary)));
+            Step::Tell(dice, vary) => self.tell(C::alphabet(), dice, vary),
+            Step::Advance(dice, vary) => {
+                let heard = self.heard();
+                let total: u32 = heard.iter().map(C::weight).sum();
+                if self.next().is_some() && u32::from(dice) % (total + TIMER) >= total {
+                    self.step(&Step::ToTimer);
+                } else {
+                    self.tell(heard, dice, vary);
                 }
             }
-            Step::Wait(millis) => self.pass_until(self.now + Duration::from_millis(millis)),
             Step::ToTimer => {
                 if let Some((_, at)) = self.next() {
                     self.pass_until(at);
                 }
             }
+            Step::Wait(millis) => self.pass_until(self.now + Duration::from_millis(millis)),
             Step::JustBeforeTimer(millis) => {
                 if let Some((_, at)) = self.next() {
                     self.now = self
@@ -338,8 +348,8 @@ impl<C: Chart> fmt::Debug for History<C> {
 enum Step {
     /// Any event.
     Tell(u16, u8),
-    /// An event that the present state does not ignore.
-    TellHeard(u16, u8),
+    /// An event that the present state does not ignore, or the next timer.
+    Advance(u16, u8),
     /// Time passes, in milliseconds.
     Wait(u64),
     /// The next timer fires.
@@ -351,7 +361,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (any::<u16>(), any::<u8>()).prop_map(|(dice, vary)| Step::Tell(dice, vary)),
-        10 => (any::<u16>(), any::<u8>()).prop_map(|(dice, vary)| Step::TellHeard(dice, vary)),
+        10 => (any::<u16>(), any::<u8>()).prop_map(|(dice, vary)| Step::Advance(dice, vary)),
         2 => (0..2_000_u64).prop_map(Step::Wait),
         1 => (0..120_000_u64).prop_map(Step::Wait),
         2 => Just(Step::ToTimer),
@@ -361,14 +371,15 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Random histories of a chart.
 pub fn histories<C: Subject>() -> impl Strategy<Value = History<C>> {
+    let life = (any::<Index>(), any::<Index>());
     let steps = prop::collection::vec(step(), 0..80);
-    (any::<Index>(), any::<Index>(), any::<bool>(), steps).prop_map(
-        |(start, lived, last_first, steps)| {
+    (any::<Index>(), life, any::<bool>(), steps).prop_map(
+        |(start, (life, lived), last_first, steps)| {
             let mut history = History::new(start, last_first);
-            let life = C::life();
-            let lived = lived.index(life.len() + 1);
-            for event in life.into_iter().take(lived) {
-                history.happens(Some(event));
+            let lives = C::lives();
+            let life = life.get(&lives);
+            for event in life.iter().take(lived.index(life.len() + 1)) {
+                history.happens(Some(event.clone()));
             }
             for step in &steps {
                 history.step(step);
@@ -378,12 +389,14 @@ pub fn histories<C: Subject>() -> impl Strategy<Value = History<C>> {
     )
 }
 
-/// Where counter-examples are kept; how many histories are tried is set by `PROPTEST_CASES`.
+/// Where counter-examples are kept, and how many histories a law is tried with: twice `PROPTEST_CASES` (256).
 pub fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
     ProptestConfig {
+        cases: default.cases * 2,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(
             "proptest-regressions",
         ))),
-        ..ProptestConfig::default()
+        ..default
     }
 }

@@ -12,8 +12,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Subject for Job {
-    fn life() -> Vec<Input> {
-        vec![
+    fn lives() -> Vec<Vec<Input>> {
+        vec![vec![
             Input::PackageAnnounced,
             Input::PackageReceived,
             Input::Prepared,
@@ -22,7 +22,7 @@ impl Subject for Job {
             Input::RunEnded { ok: true },
             Input::Packed,
             Input::ResultsSent,
-        ]
+        ]]
     }
 
     fn weight(event: &Input) -> u32 {

@@ -15,8 +15,8 @@ const fn seconds(seconds: u64) -> Duration {
 const OFFERER: usize = 0;
 
 impl Subject for Peer {
-    fn life() -> Vec<Input> {
-        vec![
+    fn lives() -> Vec<Vec<Input>> {
+        vec![vec![
             Input::Begin,
             Input::Agreed,
             Input::IceConnected,
@@ -24,7 +24,7 @@ impl Subject for Peer {
             Input::ChannelOpen,
             Input::JobBegan,
             Input::JobEnded,
-        ]
+        ]]
     }
 
     fn weight(event: &Input) -> u32 {

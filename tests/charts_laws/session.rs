@@ -18,8 +18,8 @@ const OWN_ROOM: usize = 0;
 const STEPS: [&str; 4] = ["signing_in", "joining_room", "connecting", "registering"];
 
 impl Subject for Session {
-    fn life() -> Vec<Input> {
-        vec![
+    fn lives() -> Vec<Vec<Input>> {
+        vec![vec![
             Input::Start,
             Input::SignedIn,
             Input::RoomCreated,
@@ -29,7 +29,7 @@ impl Subject for Session {
                 jitter: 128,
                 stale: true,
             },
-        ]
+        ]]
     }
 
     fn weight(event: &Input) -> u32 {
@@ -39,7 +39,7 @@ impl Subject for Session {
             | Input::RoomFailed { .. }
             | Input::Refused { .. }
             | Input::SocketLost { .. } => 6,
-            _ => 40,
+            _ => 10,
         }
     }
 

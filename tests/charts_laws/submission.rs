@@ -12,17 +12,34 @@ const fn seconds(seconds: u64) -> Duration {
 }
 
 impl Subject for Submission {
-    fn life() -> Vec<Input> {
-        vec![
-            Input::Start,
-            Input::WorkersFound,
-            Input::WorkerChosen { negotiates: true },
-            Input::JobAccepted,
+    fn lives() -> Vec<Vec<Input>> {
+        let begin = |negotiates| {
+            vec![
+                Input::Start,
+                Input::WorkersFound,
+                Input::WorkerChosen { negotiates },
+            ]
+        };
+        let work = |ok| {
+            vec![
+                Input::ChannelOpen,
+                Input::PackageSent,
+                Input::CommandsDone { ok },
+                Input::ResultsAnnounced,
+                Input::ResultsReceived,
+            ]
+        };
+        let accepted = vec![Input::JobAccepted];
+        let cancel = vec![
             Input::ChannelOpen,
-            Input::PackageSent,
-            Input::CommandsDone { ok: true },
-            Input::ResultsAnnounced,
-            Input::ResultsReceived,
+            Input::Interrupt,
+            Input::JobOver { ok: true },
+        ];
+        vec![
+            [begin(true), accepted.clone(), work(true)].concat(),
+            [begin(true), accepted, cancel].concat(),
+            [begin(false), work(true)].concat(),
+            [begin(false), work(false)].concat(),
         ]
     }
 
@@ -201,11 +218,13 @@ proptest! {
         if !history.chart_is("done") {
             return Ok(());
         }
-        let seen = |event: Input| history.moments.iter().any(|moment| moment.event.as_ref() == Some(&event));
-        let received = seen(Input::ResultsReceived);
+        let heard = |event: Input| {
+            history.moments.iter().any(|moment| moment.counted() && moment.event.as_ref() == Some(&event))
+        };
+        let received = heard(Input::ResultsReceived);
         prop_assert!(received || !history.acts().any(|act| *act == Act::ReceiveResults));
-        let complete = seen(Input::JobOver { ok: true });
-        prop_assert!(complete || (received && !negotiates(&history)));
+        let (complete, failed) = (heard(Input::JobOver { ok: true }), heard(Input::CommandsDone { ok: false }));
+        prop_assert!(complete || (received && !failed && !negotiates(&history)));
         prop_assert!(history.acts().any(|act| *act == Act::SendPackage));
     }
 
