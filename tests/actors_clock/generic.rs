@@ -309,6 +309,19 @@ fn an_actor_that_panics_is_reported_to_its_supervisor() {
 }
 
 #[test]
+fn an_actor_that_nobody_knows_any_more_goes_quietly() {
+    on_paused_clock(async {
+        let (supervisor, died) = deaths();
+        let (lamp, _) = lamp(Some(supervisor));
+        let gone = lamp.downgrade();
+        drop(lamp);
+        settle().await;
+        assert!(gone.upgrade().is_none());
+        assert!(died.all().is_empty(), "nobody was left to need it");
+    });
+}
+
+#[test]
 fn an_hour_of_timers_passes_in_a_moment() {
     let real = Instant::now();
     on_paused_clock(async {
