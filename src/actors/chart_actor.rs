@@ -105,7 +105,10 @@ impl<P: Perform> ChartActor<P> {
         let mut out = std::mem::take(&mut self.out);
         out.reset();
         self.chart.dispatch(event, &mut out);
-        self.record(from, event.as_ref(), &out);
+        match P::Chart::timer_of(event) {
+            Some(timer) => self.record(from, &format!("{timer:?} fired"), &out),
+            None => self.record(from, event.as_ref(), &out),
+        }
         self.carry_out(&mut out, ctx);
         self.out = out;
         if self.chart.is_final() && !ctx.state().stopping() {

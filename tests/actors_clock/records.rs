@@ -118,7 +118,7 @@ fn every_transition_is_one_event_of_the_log() {
         &records[2],
         Level::INFO,
         &transition(
-            "beating", "Fired", "beating", "[Act(SendKeepAlive), Arm(Beat, 15s)]",
+            "beating", "Beat fired", "beating", "[Act(SendKeepAlive), Arm(Beat, 15s)]",
         ),
     );
     is(
