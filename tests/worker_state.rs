@@ -339,3 +339,28 @@ async fn a_refused_registration_is_mended() {
         .await;
     assert_eq!(registered["worker"], "w-1");
 }
+
+/// STATE-04: a status that changes while a registration is on its way is told as soon as that is confirmed.
+#[actix_rt::test]
+async fn a_status_that_changed_during_a_registration_is_told_after_it() {
+    let mut hub = StubHub::start();
+    let dir = tempfile::tempdir().unwrap();
+    let worker = worker(&hub, &dir);
+    hub.frame("register").await;
+    worker.logged("\"to\":\"registered\"").await;
+    hub.mute();
+    hub.drop_sockets();
+    let again = hub.frame("register").await;
+    assert_eq!(properties(&again)["status"], "available");
+    hub.say(
+        json!({ "type": "peer_message", "from_peer_id": "c-1", "to_peer_id": "w-1",
+        "payload": { "app_message_type": "job_request", "job_id": "j1" } }),
+    );
+    worker
+        .logged("a frame for the hub was not sent: not registered")
+        .await;
+    hub.say(json!({ "type": "registered_auth", "room_id": "4fad4e39", "token": "d3cc46", "peer_id": "w-1" }));
+    let update = hub.frame("update_metadata").await;
+    assert_eq!(properties(&update)["status"], "reserved");
+    assert_eq!(properties(&update)["pending_job_id"], "j1");
+}

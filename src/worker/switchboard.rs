@@ -7,6 +7,7 @@ mod links;
 mod wishes;
 
 use actix::prelude::*;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -60,6 +61,8 @@ pub struct Worker {
     session: Addr<SessionActor>,
     availability: Addr<AvailabilityActor>,
     published: watch::Receiver<Published>,
+    /// What the last registration said of the status.
+    described: Rc<RefCell<Published>>,
     notices: mpsc::UnboundedSender<Notice>,
     end: Option<oneshot::Sender<Result<(), WorkerError>>>,
     peer_id: String,
@@ -94,9 +97,14 @@ impl Worker {
                 Some(supervisor.clone()),
             );
             let capabilities = Rc::new(config.capabilities);
+            let described = Rc::new(RefCell::new(Published::free()));
             let describe = {
                 let (capabilities, published) = (capabilities.clone(), published.clone());
-                Box::new(move || describe::register(&capabilities, &published.borrow()))
+                let described = described.clone();
+                Box::new(move || {
+                    described.replace(published.borrow().clone());
+                    describe::register(&capabilities, &published.borrow())
+                })
             };
             let owner = ctx.address().recipient();
             let session = session(
@@ -116,6 +124,7 @@ impl Worker {
                 session,
                 availability,
                 published,
+                described,
                 notices,
                 end: Some(end),
                 peer_id: String::new(),

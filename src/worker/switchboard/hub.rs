@@ -30,6 +30,11 @@ impl Worker {
     pub(super) fn registered(&mut self, registered: RegisteredAuth) {
         self.peer_id.clone_from(&registered.peer_id);
         self.rtc.ice_servers = registered.ice_servers.into_iter().map(ice_server).collect();
+        // What changed while the registration was on its way could not be sent.
+        let now = self.published.borrow().clone();
+        if *self.described.borrow() != now {
+            self.publish(now.status, now.job.as_ref());
+        }
         let Some(token) = registered.token else {
             return;
         };
