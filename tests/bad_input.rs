@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use support::{Lab, PATIENCE, Process, alive, hub_at, package, until, zip};
+use support::{Lab, PATIENCE, Process, alive, hub_at, package, pid_in, until, zip};
 
 /// The error that a command ended with.
 fn error(process: &Process) -> String {
@@ -543,14 +543,7 @@ async fn an_interrupted_run_cancels_its_job() {
     let lab = Lab::new().await;
     let mut client = lab.run(&lab.package("slow", "echo pid $$; sleep 600"), &[]);
     let output = client.event("output").await;
-    let pid: i32 = output["text"]
-        .as_str()
-        .unwrap()
-        .trim()
-        .strip_prefix("pid ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let pid = pid_in(output["text"].as_str().unwrap());
     client.signal(Signal::SIGINT);
     client.event("cancelling").await;
     assert_eq!(client.exit().await, 130, "{}", client.stdout());
@@ -618,14 +611,7 @@ async fn a_killed_worker_leaves_no_orphans() {
     let mut lab = Lab::new().await;
     let mut client = lab.run(&lab.package("slow", "echo pid $$; sleep 600 & wait"), &[]);
     let output = client.event("output").await;
-    let pid: i32 = output["text"]
-        .as_str()
-        .unwrap()
-        .trim()
-        .strip_prefix("pid ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let pid = pid_in(output["text"].as_str().unwrap());
     lab.worker.signal(Signal::SIGKILL);
     lab.worker.exit().await;
     until("the trainer is gone", PATIENCE, || !alive(pid)).await;

@@ -11,7 +11,7 @@ use loaner::wire::SessionString;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use support::stub::StubHub;
-use support::{Lab, PATIENCE, Process, alive, until, zip};
+use support::{Lab, PATIENCE, Process, alive, pid_in, until, zip};
 use tokio::time::timeout;
 
 /// CONN-01: an offer that the hub forwards is answered to its sender.
@@ -161,14 +161,7 @@ async fn a_client_killed_in_training_frees_the_worker_after_90_seconds() {
     let package = lab.package("slow", "echo pid $$; sleep 600");
     let mut client = lab.run(&package, &[]);
     let output = client.event("output").await;
-    let pid: i32 = output["text"]
-        .as_str()
-        .unwrap()
-        .trim()
-        .strip_prefix("pid ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let pid = pid_in(output["text"].as_str().unwrap());
     client.signal(Signal::SIGKILL);
     lab.worker
         .logged_within(
@@ -390,14 +383,7 @@ async fn an_interrupt_during_a_job_cleans_up() {
     )
     .await;
     let texts = call.until("pid ").await;
-    let pid: i32 = texts
-        .last()
-        .unwrap()
-        .trim()
-        .strip_prefix("pid ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let pid = pid_in(texts.last().unwrap());
     lab.worker.signal(Signal::SIGINT);
     let failed = client.hear_message("job_failed").await;
     assert_eq!(failed["job_id"], job);
@@ -422,14 +408,7 @@ async fn a_second_interrupt_does_not_wait_for_the_grace() {
     )
     .await;
     let texts = call.until("pid ").await;
-    let pid: i32 = texts
-        .last()
-        .unwrap()
-        .trim()
-        .strip_prefix("pid ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let pid = pid_in(texts.last().unwrap());
     let asked = tokio::time::Instant::now();
     lab.worker.signal(Signal::SIGINT);
     lab.worker.logged("\"to\":\"stopping\"").await;

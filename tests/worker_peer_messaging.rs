@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::stub::StubHub;
-use support::{Lab, PATIENCE, Process, alive, zip};
+use support::{Lab, PATIENCE, Process, alive, pid_in, zip};
 
 fn request(job: &str, requirements: Value) -> Value {
     json!({ "app_message_type": "job_request", "job_id": job, "job_type": "training",
@@ -178,14 +178,7 @@ async fn a_cancelled_job_is_acknowledged_when_it_is_gone() {
     )
     .await;
     let texts = call.until("pid ").await;
-    let pid: i32 = texts
-        .last()
-        .unwrap()
-        .trim()
-        .strip_prefix("pid ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let pid = pid_in(texts.last().unwrap());
     client.message(
         &lab.worker_id,
         json!({ "app_message_type": "job_cancel", "job_id": job, "reason": "user" }),
@@ -229,14 +222,7 @@ async fn a_deaf_trainer_is_killed_after_ten_seconds() {
     )
     .await;
     let texts = call.until("pid ").await;
-    let pid: i32 = texts
-        .last()
-        .unwrap()
-        .trim()
-        .strip_prefix("pid ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let pid = pid_in(texts.last().unwrap());
     let asked = tokio::time::Instant::now();
     client.message(
         &lab.worker_id,

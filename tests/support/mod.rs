@@ -225,3 +225,11 @@ pub fn alive(pid: i32) -> bool {
             .starts_with('Z')
     })
 }
+
+/// The process id in what `echo pid $$` prints.
+pub fn pid_in(text: &str) -> i32 {
+    let number = text.trim().strip_prefix("pid ");
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("no process id: {text}"))
+}
