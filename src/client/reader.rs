@@ -13,15 +13,15 @@ use crate::actors::peer::LinkId;
 use crate::actors::transfer::Milestones;
 use crate::files::Reception;
 use crate::rtc::{Channel, Incoming};
-use crate::wire::{ChannelText, KEEP_ALIVE};
+use crate::wire::{ChannelText, KEEP_ALIVE, WireError};
 use crate::worker::jobs::receive::FileSink;
 
-/// A control message of the worker.
+/// A control message of the worker, or why its announcement of results cannot be taken.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Said {
     pub link: LinkId,
-    pub text: ChannelText,
+    pub text: Result<ChannelText, WireError>,
 }
 
 /// The worker announced results. Without an answer, their bytes are dropped.
@@ -114,14 +114,23 @@ impl Reader {
                     reception.finish().await;
                 }
             }
-            Ok(text) => self.said.do_send(Said {
-                link: self.link,
-                text,
-            }),
+            Ok(text) => self.say(Ok(text)),
             Err(error) => {
-                tracing::warn!(link = %self.link, %error, "a message of the worker was refused")
+                tracing::warn!(link = %self.link, %error, "a message of the worker was refused");
+                // Results that cannot be taken would be waited for in vain.
+                if text.starts_with("FILE_META") {
+                    self.reception = None;
+                    self.say(Err(error));
+                }
             }
         }
+    }
+
+    fn say(&self, text: Result<ChannelText, WireError>) {
+        self.said.do_send(Said {
+            link: self.link,
+            text,
+        });
     }
 
     async fn announced(&mut self, name: String, size: u64) {

@@ -722,7 +722,14 @@ impl Handler<Said> for Client {
 
     fn handle(&mut self, said: Said, _: &mut Self::Context) {
         if self.link.as_ref().is_some_and(|link| link.id == said.link) {
-            self.heard_on_channel(said.text);
+            match said.text {
+                Ok(text) => self.heard_on_channel(text),
+                Err(error) => {
+                    self.detail = Some(error.to_string());
+                    self.feed(Input::ResultsAnnounced);
+                    self.feed(Input::ReceiveFailed);
+                }
+            }
         }
     }
 }

@@ -1,0 +1,281 @@
+//! What the tests have in common: a hub, ways to start peers, packages, and a trainer that does what its config says.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
+
+use crate::process::{Net, Process};
+
+const LOANER: &str = env!("CARGO_BIN_EXE_loaner");
+/// The hub, where the original has it.
+const HUB: &str = "http://10.77.0.1:8080";
+const WS: &str = "ws://10.77.0.1:8080";
+/// HTTP on a port of its own, as the original's peers expect.
+const HTTP: &str = "http://10.77.0.1:8001";
+
+/// Plays `sleap-nn train --config-name X ...`: the config is a shell script that says what this training does.
+const TRAINER: &str = r#"#!/bin/sh
+run=models/$(basename "$3" .yaml)
+mkdir -p "$run"
+echo "sleap-nn $*" > "$run/command"
+. "./$3"
+"#;
+
+/// A training with all kinds of output, some of which look like control messages, and a result.
+pub const CENTROID: &str = r#"
+echo "epoch 1: loss 0.5"
+printf '10%%\r20%%\rdone\n'
+echo "a log line with FILE_META::x:1:y and END_OF_FILE in it" >&2
+echo weights > "$run/best.ckpt"
+"#;
+
+/// A training that fails.
+pub const BROKEN: &str = "echo 'no such layer'\nexit 3\n";
+
+/// A hub in a namespace, and a directory for everything that is written.
+pub struct Scene {
+    dir: TempDir,
+    net: Net,
+    _hub: Process,
+}
+
+/// A worker that is registered.
+pub struct Worker {
+    pub process: Process,
+    pub session: String,
+    pub room: String,
+    pub token: String,
+    pub id: String,
+}
+
+impl Worker {
+    fn registered(mut process: Process) -> Self {
+        let event = process.event("registered");
+        let field = |name: &str| event[name].as_str().unwrap().to_owned();
+        Worker {
+            session: field("session"),
+            room: field("room"),
+            token: field("token"),
+            id: field("worker"),
+            process,
+        }
+    }
+
+    /// Waits until our worker has published this status.
+    pub fn status(&mut self, status: &str) -> Value {
+        self.status_within(crate::process::PATIENCE, status)
+    }
+
+    /// Waits until our worker has published this status.
+    pub fn status_within(&mut self, limit: std::time::Duration, status: &str) -> Value {
+        self.process
+            .wait(limit, &format!("status `{status}`"), |event| {
+                event["event"] == "status" && event["status"] == status
+            })
+    }
+}
+
+impl Scene {
+    /// A hub with nobody there. `None` where no namespace can be made; the test is skipped then.
+    pub fn open() -> Option<Self> {
+        let net = Net::new()?;
+        let dir = TempDir::with_prefix("loaner-interop-").unwrap();
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        fs::write(bin.join("sleap-nn"), TRAINER).unwrap();
+        fs::set_permissions(bin.join("sleap-nn"), Permissions::from_mode(0o755)).unwrap();
+        let mut hub = net.start("hub", Path::new(LOANER), |command| {
+            command
+                .args(["hub", "--json", "--listen", "10.77.0.1:8080"])
+                .args(["--listen", "10.77.0.1:8001"])
+                .current_dir(dir.path());
+        });
+        hub.event("listening");
+        hub.event("listening");
+        Some(Scene {
+            dir,
+            net,
+            _hub: hub,
+        })
+    }
+
+    /// A path in the scene's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A fresh directory.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    fn search_path(&self) -> String {
+        let bin = self.path("bin");
+        format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
+    }
+
+    /// Our program.
+    fn loaner(&self, name: &str, args: &[&str]) -> Process {
+        self.net.start(name, Path::new(LOANER), |command| {
+            command
+                .args(args)
+                .args(["--json", "--hub", HUB])
+                .current_dir(self.dir.path())
+                .env("PATH", self.search_path());
+        })
+    }
+
+    /// Our worker, in a room of its own.
+    pub fn worker(&self) -> Worker {
+        let jobs = self.directory("jobs");
+        Worker::registered(self.loaner(
+            "our worker",
+            &["worker", "--work-dir", jobs.to_str().unwrap()],
+        ))
+    }
+
+    /// Our client; results go to `output`.
+    pub fn run(&self, package: &Path, output: &Path, target: &[&str]) -> Process {
+        let mut args = vec!["run", package.to_str().unwrap()];
+        args.extend(["--output", output.to_str().unwrap()]);
+        args.extend(target);
+        self.loaner("our client", &args)
+    }
+
+    /// A Python peer.
+    pub fn python(&self, script: &str, args: &[&str]) -> Process {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let pins = fs::read(root.join("tests/interop/requirements.txt")).unwrap();
+        assert!(
+            fs::read(root.join(".venv/installed.txt")).is_ok_and(|installed| installed == pins),
+            "the Python environment is missing or out of date: run tools/python-env (`make test` does)"
+        );
+        let python = root.join(".venv/bin/python");
+        self.net
+            .start(&format!("Python's {script}"), &python, |command| {
+                command
+                    .arg("-B")
+                    .arg(root.join("tests/interop").join(script))
+                    .args(["--ws", WS, "--http", HTTP])
+                    .args(args)
+                    .current_dir(self.dir.path())
+                    .env("PATH", self.search_path());
+            })
+    }
+
+    /// A Python client that sends `package`; results go to `output`.
+    pub fn python_client(&self, package: &Path, output: &Path, args: &[&str]) -> Process {
+        let mut all = vec!["--output", output.to_str().unwrap()];
+        all.extend(args);
+        all.push(package.to_str().unwrap());
+        self.python("client.py", &all)
+    }
+
+    /// A Python worker that works in the directory `work`.
+    pub fn python_worker(&self, work: &Path, args: &[&str]) -> Worker {
+        let mut all = vec!["--work", work.to_str().unwrap()];
+        all.extend(args);
+        Worker::registered(self.python("worker.py", &all))
+    }
+
+    /// A package `fly.zip` that trains these models (name and script), one after the other, and is some chunks large.
+    pub fn package(&self, models: &[(&str, &str)]) -> PathBuf {
+        let path = self.path("fly.zip");
+        let mut zip = ZipWriter::new(File::create(&path).unwrap());
+        let mut add = |name: &str, content: &[u8]| {
+            let stored =
+                SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+            zip.start_file(format!("fly/{name}"), stored).unwrap();
+            zip.write_all(content).unwrap();
+        };
+        let mut script = "#!/bin/bash\n".to_owned();
+        for (name, config) in models {
+            script.push_str(&format!(
+                "sleap-nn train --config-name {name}.yaml --config-dir . ignored=1\n"
+            ));
+            add(&format!("{name}.yaml"), config.as_bytes());
+        }
+        add("train-script.sh", script.as_bytes());
+        add("labels.slp", &labels());
+        zip.finish().unwrap();
+        path
+    }
+
+    /// What jobs have left in our worker's directory.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let mut found = vec![self.path("jobs")];
+        let mut left = Vec::new();
+        while let Some(directory) = found.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    found.push(entry.path());
+                } else if entry.file_name() != "lock" {
+                    left.push(entry.path());
+                }
+            }
+        }
+        left
+    }
+
+    /// A training that waits for [`open_gate`](Self::open_gate), and says who it is in the file `trainer`.
+    pub fn gated(&self) -> String {
+        format!(
+            "echo $$ > '{0}/trainer.new'\nmv '{0}/trainer.new' '{0}/trainer'\necho waiting\n\
+             while [ ! -e '{0}/gate' ]; do sleep 0.05; done\n",
+            self.dir.path().display()
+        )
+    }
+
+    /// Lets gated trainings go on.
+    pub fn open_gate(&self) {
+        File::create(self.path("gate")).unwrap();
+    }
+
+    /// Whether the gated training's process is there.
+    pub fn trainer_lives(&self) -> bool {
+        let id = fs::read_to_string(self.path("trainer")).unwrap();
+        Path::new("/proc").join(id.trim()).exists()
+    }
+}
+
+/// Bytes that are not all the same, a few times a client's chunk.
+pub fn labels() -> Vec<u8> {
+    (0..300_631u32)
+        .map(|index| (index.wrapping_mul(index) >> 7) as u8)
+        .collect()
+}
+
+/// The files of an archive.
+pub fn unzip(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut archive = ZipArchive::new(File::open(path).unwrap()).unwrap();
+    let mut files = BTreeMap::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).unwrap();
+        if entry.is_file() {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            files.insert(entry.name().unwrap().into_owned(), content);
+        }
+    }
+    files
+}
+
+/// The names in a directory, sorted.
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
