@@ -23,9 +23,9 @@ demo: cargo ## Build, then hub, worker and client as three processes, a real tra
 test: cargo ## Everything that can fail (installs what its parts need, and says so)
 	@tools/test
 
-bench: cargo ## The figures: throughput, memory, connection time, beside plain aiortc
-	@tools/python-env
-	cargo bench --bench speed
+bench: cargo ## The figures, beside plain aiortc (BENCH="--json", "--full", "--help")
+	@if [ -x tools/python-env ]; then tools/python-env; fi
+	cargo bench --bench speed -- $(BENCH)
 
 charts: cargo ## Write the pages of statecharts/
 	cargo run -- charts

@@ -3,8 +3,8 @@
 //! Everything here blocks; call it from `spawn_blocking`. Raise the `cancel` flag to make it stop soon.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -20,6 +20,12 @@ use super::names::shown;
 const MAX_ENTRIES: usize = 1_000_000;
 /// From this size on an entry uses zip64. Below 4 GiB, since deflate may make a file a little larger.
 const LARGE: u64 = 0xF000_0000;
+/// Deflate's level: fast, since weights hardly get smaller by more effort.
+const LEVEL: i64 = 1;
+/// From this size on, in bytes, it is tried whether deflate makes a file smaller: for nothing, a GiB costs 12 s.
+const WORTH_A_TRY: u64 = 1024 * 1024;
+/// Size of a sample for that, in bytes; one is taken at the beginning, one in the middle and one at the end.
+const SAMPLE: u64 = 64 * 1024;
 /// Files that are compressed already are stored as they are.
 const COMPRESSED: [&str; 12] = [
     "7z", "avi", "bz2", "gz", "jpeg", "jpg", "mkv", "mov", "mp4", "png", "xz", "zip",
@@ -222,7 +228,8 @@ fn write_archive(
             .path
             .extension()
             .map(|e| e.to_string_lossy().to_ascii_lowercase());
-        let stored = extension.is_some_and(|e| COMPRESSED.contains(&e.as_str()));
+        let stored = extension.is_some_and(|e| COMPRESSED.contains(&e.as_str()))
+            || !shrinks(&file, meta.len()).map_err(|source| io_at(&entry.path, source))?;
         let method = if stored {
             CompressionMethod::Stored
         } else {
@@ -235,8 +242,7 @@ fn write_archive(
         };
         let options = SimpleFileOptions::default()
             .compression_method(method)
-            // Fast: weights hardly get smaller by more effort.
-            .compression_level((!stored).then_some(1))
+            .compression_level((!stored).then_some(LEVEL))
             .unix_permissions(mode)
             .large_file(meta.len() >= LARGE);
         zip.start_file(&entry.name, options).map_err(full)?;
@@ -266,6 +272,27 @@ fn write_archive(
     part.persist(out_zip)
         .map_err(|error| io_at(out_zip, error.error))?;
     Ok(packed)
+}
+
+/// Whether deflate makes an eighth or more of a large file vanish, by samples of it. Small files are taken to shrink.
+fn shrinks(file: &File, size: u64) -> io::Result<bool> {
+    if size < WORTH_A_TRY {
+        return Ok(true);
+    }
+    let mut sample = Vec::new();
+    for at in [0, (size - SAMPLE) / 2, size - SAMPLE] {
+        let mut part = vec![0; SAMPLE as usize];
+        let read = file.read_at(&mut part, at)?;
+        sample.extend_from_slice(&part[..read]);
+    }
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(LEVEL));
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file("", options)?;
+    zip.write_all(&sample)?;
+    let deflated = zip.finish()?.into_inner().len();
+    Ok(deflated < sample.len() / 8 * 7)
 }
 
 /// Opens a file that was regular a moment ago, following no link and waiting for no pipe if it is not any more.

@@ -2,10 +2,11 @@
 //!
 //! [`FileSink`] receives a file of a declared size, [`FileSource`] reads one to be sent. Both keep the disk off the
 //! async runtime: one blocking task reads or writes blocks of about 1 MiB, and a short queue between it and the caller
-//! gives back-pressure, so memory stays at a few MiB whatever the size of the file.
+//! gives back-pressure, so memory stays at a few MiB whatever the size of the file. A block is a list of chunks as they
+//! come from, or go to, the channel: nothing is copied on the way.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +20,12 @@ use super::disk::{free_space, human, is_full};
 use super::names::{NameError, safe_file_name, shown};
 pub use super::send::{CHUNK, FileSource};
 
-/// Size of one disk operation, in bytes.
+/// Size of a block, in bytes.
 pub(super) const BLOCK: usize = 1024 * 1024;
+/// Most chunks in a block: small ones cost more memory than their bytes.
+const PIECES: usize = 256;
+/// Chunks smaller than this are written several at a time, in bytes.
+const SMALL: usize = 32 * 1024;
 /// Blocks that wait between channel and disk.
 pub(super) const QUEUE: usize = 2;
 
@@ -117,8 +122,10 @@ pub struct FileSink {
     declared: u64,
     received: u64,
     overwrite: bool,
-    block: Vec<u8>,
-    queue: mpsc::Sender<Vec<u8>>,
+    block: Vec<Bytes>,
+    /// Bytes in `block`.
+    collected: usize,
+    queue: mpsc::Sender<Vec<Bytes>>,
     writer: Option<JoinHandle<io::Result<()>>>,
     part: TempPath,
 }
@@ -179,6 +186,7 @@ impl FileSink {
             received: 0,
             overwrite: options.overwrite,
             block: Vec::new(),
+            collected: 0,
             queue,
             writer: Some(spawn_blocking(move || write_blocks(file, blocks))),
             part,
@@ -192,15 +200,13 @@ impl FileSink {
                 declared: self.declared,
             });
         }
-        if !self.block.is_empty() && self.block.len() + chunk.len() > BLOCK {
+        let fits = self.collected + chunk.len() <= BLOCK && self.block.len() < PIECES;
+        if !fits && !self.block.is_empty() {
             self.hand_over().await?;
         }
-        if self.block.capacity() == 0 {
-            let left = usize::try_from(self.declared - self.received).unwrap_or(BLOCK);
-            self.block.reserve(left.min(BLOCK));
-        }
-        self.block.extend_from_slice(&chunk);
+        self.collected += chunk.len();
         self.received += chunk.len() as u64;
+        self.block.push(chunk);
         Ok(())
     }
 
@@ -263,6 +269,7 @@ impl FileSink {
     async fn hand_over(&mut self) -> Result<(), TransferError> {
         if let Ok(place) = self.queue.reserve().await {
             place.send(std::mem::take(&mut self.block));
+            self.collected = 0;
             return Ok(());
         }
         // The writer has ended before us, so it failed: its result says why.
@@ -278,11 +285,14 @@ impl FileSink {
     }
 }
 
-fn write_blocks(mut file: File, mut blocks: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+fn write_blocks(file: File, mut blocks: mpsc::Receiver<Vec<Bytes>>) -> io::Result<()> {
+    let mut file = BufWriter::with_capacity(SMALL, file);
     while let Some(block) = blocks.blocking_recv() {
-        file.write_all(&block)?;
+        for chunk in block {
+            file.write_all(&chunk)?;
+        }
     }
-    Ok(())
+    file.flush()
 }
 
 fn write_error(dest: &Path, declared: u64, source: io::Error) -> TransferError {

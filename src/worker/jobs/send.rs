@@ -1,5 +1,6 @@
 //! A file on its way to a channel, read ahead of it. See [`receive`](super::receive) for the other direction.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ pub struct FileSource {
     path: PathBuf,
     size: u64,
     left: u64,
-    block: Bytes,
-    blocks: mpsc::Receiver<io::Result<Bytes>>,
+    block: VecDeque<Bytes>,
+    blocks: mpsc::Receiver<io::Result<VecDeque<Bytes>>>,
 }
 
 impl FileSource {
@@ -45,7 +46,7 @@ impl FileSource {
             path: path.to_owned(),
             size,
             left: size,
-            block: Bytes::new(),
+            block: VecDeque::new(),
             blocks,
         })
     }
@@ -62,7 +63,11 @@ impl FileSource {
 
     /// The next chunk of at most [`CHUNK`] bytes, `None` at the end. Safe to cancel.
     pub async fn next(&mut self) -> Result<Option<Bytes>, TransferError> {
-        if self.block.is_empty() {
+        loop {
+            if let Some(chunk) = self.block.pop_front() {
+                self.left -= chunk.len() as u64;
+                return Ok(Some(chunk));
+            }
             match self.blocks.recv().await {
                 Some(Ok(block)) => self.block = block,
                 Some(Err(source)) => {
@@ -80,26 +85,34 @@ impl FileSource {
                 None => return Ok(None),
             }
         }
-        let chunk = self.block.split_to(self.block.len().min(CHUNK));
-        self.left -= chunk.len() as u64;
-        Ok(Some(chunk))
     }
 }
 
 /// Reads until the end, an error, or until nobody listens any more.
-fn read_blocks(mut file: io::Take<File>, queue: &mpsc::Sender<io::Result<Bytes>>) {
+fn read_blocks(mut file: io::Take<File>, queue: &mpsc::Sender<io::Result<VecDeque<Bytes>>>) {
     loop {
-        let mut block =
-            Vec::with_capacity(BLOCK.min(usize::try_from(file.limit()).unwrap_or(BLOCK)));
-        let read = file.by_ref().take(BLOCK as u64).read_to_end(&mut block);
-        let message = match read {
-            Ok(0) => return,
-            Ok(_) => Ok(Bytes::from(block)),
-            Err(error) => Err(error),
+        let message = match read_block(&mut file) {
+            Ok(block) if block.is_empty() => return,
+            message => message,
         };
         let failed = message.is_err();
         if queue.blocking_send(message).is_err() || failed {
             return;
         }
     }
+}
+
+/// Every chunk is memory of its own, so that the channel can take it as it is.
+fn read_block(file: &mut io::Take<File>) -> io::Result<VecDeque<Bytes>> {
+    let mut block = VecDeque::with_capacity(BLOCK / CHUNK);
+    while block.len() < BLOCK / CHUNK && file.limit() > 0 {
+        let want = CHUNK.min(usize::try_from(file.limit()).unwrap_or(CHUNK));
+        let mut chunk = Vec::with_capacity(want);
+        file.by_ref().take(want as u64).read_to_end(&mut chunk)?;
+        if chunk.is_empty() {
+            break;
+        }
+        block.push_back(Bytes::from(chunk));
+    }
+    Ok(block)
 }

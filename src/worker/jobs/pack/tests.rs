@@ -75,6 +75,35 @@ fn what_is_packed_comes_out_again() {
 }
 
 #[test]
+fn only_what_gets_smaller_is_compressed() {
+    let (dir, work) = work();
+    let mut noise = vec![0; 2 * WORTH_A_TRY as usize];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    fs::write(work.join("noise.bin"), &noise).unwrap();
+    // Two thirds of it shrink: the noise is in the middle only.
+    let (begin, end) = (noise.len() / 3, noise.len() * 2 / 3);
+    noise[..begin].fill(7);
+    noise[end..].fill(7);
+    fs::write(work.join("mixed.bin"), &noise).unwrap();
+    fs::write(work.join("photo.JPG"), vec![7; 1000]).unwrap();
+    let zip = dir.path().join("r.zip");
+    pack_dir(&work, &zip, None, &GO).unwrap();
+    let mut archive = zip::ZipArchive::new(File::open(&zip).unwrap()).unwrap();
+    for (name, method) in [
+        ("noise.bin", CompressionMethod::Stored),
+        ("photo.JPG", CompressionMethod::Stored),
+        ("mixed.bin", CompressionMethod::Deflated),
+        ("models/centroid/best.ckpt", CompressionMethod::Deflated),
+    ] {
+        assert_eq!(
+            archive.by_name(name).unwrap().compression(),
+            method,
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn links_and_pipes_are_left_out_and_counted() {
     let (dir, work) = work();
     symlink("/etc", work.join("models/etc")).unwrap();

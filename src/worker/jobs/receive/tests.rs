@@ -37,6 +37,18 @@ async fn a_file_arrives_under_its_name_only_when_whole() {
 }
 
 #[tokio::test]
+async fn a_file_in_tiny_chunks_arrives_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = pattern(2 * SMALL + 5);
+    let mut sink = FileSink::create(dir.path(), "tiny", data.len() as u64).unwrap();
+    for chunk in data.chunks(7) {
+        sink.write(Bytes::copy_from_slice(chunk)).await.unwrap();
+        assert!(sink.block.len() <= PIECES);
+    }
+    assert!(fs::read(sink.finish().await.unwrap()).unwrap() == data);
+}
+
+#[tokio::test]
 async fn an_empty_file_arrives_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = FileSink::create(dir.path(), "empty", 0)

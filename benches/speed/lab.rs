@@ -1,0 +1,259 @@
+//! A hub, a worker and clients, each a process of its own.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Longer than anything takes, on a slow disk too.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a process may take to end when it is asked to.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// How often memory is looked at. The kernel keeps the peak; only its last growth before the end can be missed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A `loaner` in a process group of its own, which is killed when this is dropped.
+pub struct Process {
+    child: Child,
+    pid: i32,
+    name: String,
+    log: PathBuf,
+    events: mpsc::UnboundedReceiver<(Instant, Value)>,
+    peak_kib: Arc<AtomicU64>,
+    watching: JoinHandle<()>,
+}
+
+impl Process {
+    /// Starts `loaner --json`, without the caller's settings. Its log goes to a file in `dir`.
+    fn start(dir: &Path, name: &str, args: &[&OsStr]) -> Result<Process> {
+        let log = dir.join(format!("{name}.log"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loaner"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LOANER_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
+            .args(args)
+            .arg("--json")
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log)?)
+            .process_group(0)
+            .spawn()?;
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .context("it has no id")?;
+        let mut lines = BufReader::new(child.stdout.take().context("it has no output")?).lines();
+        let (heard, events) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Ok(event) = serde_json::from_str(&line) {
+                    // Nobody may want to know any more.
+                    let _ = heard.send((Instant::now(), event));
+                }
+            }
+        });
+        let peak_kib = Arc::new(AtomicU64::new(0));
+        let watching = tokio::spawn({
+            let peak = peak_kib.clone();
+            async move {
+                while let Some(kib) = peak_of(pid) {
+                    peak.fetch_max(kib, Ordering::Relaxed);
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        });
+        Ok(Process {
+            child,
+            pid,
+            name: name.to_owned(),
+            log,
+            events,
+            peak_kib,
+            watching,
+        })
+    }
+
+    /// The next event of this name, and when it was read; earlier ones are skipped.
+    pub async fn event(&mut self, name: &str) -> Result<(Instant, Value)> {
+        self.event_where(name, |_| true).await
+    }
+
+    async fn event_where(
+        &mut self,
+        name: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Result<(Instant, Value)> {
+        let wanted = async {
+            loop {
+                let (when, event) = self.events.recv().await?;
+                if event["event"] == name && holds(&event) {
+                    return Some((when, event));
+                }
+            }
+        };
+        let found = timeout(PATIENCE, wanted).await;
+        match found {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => bail!(
+                "{} ended without `{name}`; its log:\n{}",
+                self.name,
+                self.last_words()
+            ),
+            Err(_) => bail!(
+                "`{name}` did not come from {}; its log:\n{}",
+                self.name,
+                self.last_words()
+            ),
+        }
+    }
+
+    /// Waits until it ends, which it must do well.
+    pub async fn success(&mut self) -> Result<()> {
+        let status = timeout(PATIENCE, self.child.wait())
+            .await
+            .context("it does not end")??;
+        if !status.success() {
+            bail!(
+                "{} ended with {status}; its log:\n{}",
+                self.name,
+                self.last_words()
+            );
+        }
+        Ok(())
+    }
+
+    /// The most memory that it has had so far, in MiB.
+    pub fn peak_mib(&self) -> f64 {
+        if let Some(kib) = peak_of(self.pid).filter(|_| self.child.id().is_some()) {
+            self.peak_kib.fetch_max(kib, Ordering::Relaxed);
+        }
+        self.peak_kib.load(Ordering::Relaxed) as f64 / 1024.0
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// Asks it to end, and waits.
+    async fn end(mut self) {
+        // Fails when it has ended already, and then nothing is left to do.
+        let _ = kill(Pid::from_raw(self.pid), Signal::SIGTERM);
+        let _ = timeout(FAREWELL, self.child.wait()).await;
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.watching.abort();
+        if self.child.id().is_some() {
+            let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// The peak of a process's resident memory; `None` when it has none any more.
+fn peak_of(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// A hub and a worker that wait.
+pub struct Lab {
+    dir: tempfile::TempDir,
+    hub: Process,
+    worker: Process,
+    url: String,
+    session: String,
+}
+
+impl Lab {
+    /// Starts them, with a directory of their own in `dir`.
+    pub async fn start(dir: &Path) -> Result<Lab> {
+        let dir = tempfile::tempdir_in(dir)?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
+        let listen: [&OsStr; 3] = ["hub".as_ref(), "--listen".as_ref(), "127.0.0.1:0".as_ref()];
+        let mut hub = Process::start(dir.path(), "hub", &listen)?;
+        let url = text(&hub.event("listening").await?.1["url"])?;
+        let work = dir.path().join("work");
+        let args: [&OsStr; 6] = [
+            "worker".as_ref(),
+            "--allow-commands".as_ref(),
+            "--hub".as_ref(),
+            url.as_ref(),
+            "--work-dir".as_ref(),
+            work.as_ref(),
+        ];
+        let mut worker = Process::start(dir.path(), "worker", &args)?;
+        let session = text(&worker.event("registered").await?.1["session"])?;
+        Ok(Lab {
+            dir,
+            hub,
+            worker,
+            url,
+            session,
+        })
+    }
+
+    /// Starts a client with this package, and says when.
+    pub fn run(&self, package: &Path) -> Result<(Process, Instant)> {
+        let out = self.out();
+        let args: [&OsStr; 8] = [
+            "run".as_ref(),
+            package.as_ref(),
+            "--hub".as_ref(),
+            self.url.as_ref(),
+            "--session".as_ref(),
+            self.session.as_ref(),
+            "--output".as_ref(),
+            out.as_ref(),
+        ];
+        let began = Instant::now();
+        Ok((Process::start(self.dir.path(), "client", &args)?, began))
+    }
+
+    /// Waits until the worker takes the next job.
+    pub async fn worker_is_free(&mut self) -> Result<()> {
+        self.worker
+            .event_where("status", |event| event["status"] == "available")
+            .await?;
+        Ok(())
+    }
+
+    /// The most memory that the worker has had, in MiB.
+    pub fn worker_peak(&self) -> f64 {
+        self.worker.peak_mib()
+    }
+
+    /// Where the results go.
+    pub fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// Ends worker and hub.
+    pub async fn end(self) {
+        self.worker.end().await;
+        self.hub.end().await;
+    }
+}

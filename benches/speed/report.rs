@@ -1,0 +1,275 @@
+//! What came out, as a table and as JSON.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// What a figure has to reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reach {
+    AtLeast(f64),
+    AtMost(f64),
+    /// For comparison only.
+    Nothing,
+}
+
+/// One line.
+#[derive(Debug)]
+pub struct Figure {
+    what: String,
+    unit: &'static str,
+    reach: Reach,
+    values: Vec<f64>,
+    /// Of the values, this counts; `None` when there are none.
+    got: Option<f64>,
+}
+
+impl Figure {
+    /// A figure whose median counts.
+    pub fn median(what: &str, unit: &'static str, reach: Reach, values: Vec<f64>) -> Self {
+        let got = median(&values);
+        Figure {
+            what: what.to_owned(),
+            unit,
+            reach,
+            values,
+            got,
+        }
+    }
+
+    /// A figure whose largest value counts.
+    pub fn most(what: &str, unit: &'static str, reach: Reach, values: Vec<f64>) -> Self {
+        let got = values.iter().copied().reduce(f64::max);
+        Figure {
+            what: what.to_owned(),
+            unit,
+            reach,
+            values,
+            got,
+        }
+    }
+
+    fn verdict(&self) -> Option<&'static str> {
+        let met = match (self.reach, self.got) {
+            (Reach::Nothing, _) => return None,
+            (_, None) => return Some("not measured"),
+            (Reach::AtLeast(limit), Some(got)) => got >= limit,
+            (Reach::AtMost(limit), Some(got)) => got <= limit,
+        };
+        Some(if met { "ok" } else { "MISSED" })
+    }
+
+    fn limit(&self) -> String {
+        match self.reach {
+            Reach::AtLeast(limit) => format!(">= {} {}", short(limit), self.unit),
+            Reach::AtMost(limit) => format!("<= {} {}", short(limit), self.unit),
+            Reach::Nothing => String::new(),
+        }
+    }
+
+    fn spread(&self) -> String {
+        let least = self.values.iter().copied().reduce(f64::min);
+        let most = self.values.iter().copied().reduce(f64::max);
+        match (least, most) {
+            (Some(least), Some(most)) if self.values.len() > 1 => {
+                format!(
+                    "{} to {}, {} times",
+                    short(least),
+                    short(most),
+                    self.values.len()
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let (at_least, at_most) = match self.reach {
+            Reach::AtLeast(limit) => (Some(limit), None),
+            Reach::AtMost(limit) => (None, Some(limit)),
+            Reach::Nothing => (None, None),
+        };
+        json!({
+            "figure": self.what.trim(),
+            "unit": self.unit,
+            "got": self.got,
+            "at_least": at_least,
+            "at_most": at_most,
+            "verdict": self.verdict(),
+            "values": self.values,
+        })
+    }
+}
+
+/// The middle value, or the mean of the two in the middle.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    let upper = *sorted.get(half)?;
+    Some(if sorted.len().is_multiple_of(2) {
+        (sorted[half - 1] + upper) / 2.0
+    } else {
+        upper
+    })
+}
+
+/// About three digits.
+fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// Where it was measured.
+#[derive(Debug)]
+pub struct Machine {
+    processor: String,
+    cores: usize,
+    memory_gib: f64,
+    kernel: String,
+    load_before: f64,
+    load_after: f64,
+}
+
+impl Machine {
+    /// This one.
+    pub fn look() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let field = |text: &str, name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
+        };
+        let memory_kib = field(&read("/proc/meminfo"), "MemTotal")
+            .and_then(|text| text.trim_end_matches(" kB").parse::<f64>().ok())
+            .unwrap_or_default();
+        Machine {
+            processor: field(&read("/proc/cpuinfo"), "model name")
+                .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_gib: memory_kib / f64::from(1 << 20),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            load_before: load(),
+            load_after: 0.0,
+        }
+    }
+}
+
+/// How many processes have wanted to run lately, over the last minute.
+fn load() -> f64 {
+    std::fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split(' ').next()?.parse().ok())
+        .unwrap_or_default()
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Report {
+    machine: Machine,
+    pub figures: Vec<Figure>,
+    remarks: Vec<String>,
+}
+
+impl Report {
+    /// Nothing yet.
+    pub fn new(machine: Machine) -> Self {
+        Report {
+            machine,
+            figures: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
+    /// Adds something to be known; once.
+    pub fn remark(&mut self, remark: String) {
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
+    }
+
+    /// Everything is measured.
+    pub fn ended(&mut self) {
+        self.machine.load_after = load();
+        if self.machine.load_before > self.machine.cores as f64 / 2.0 {
+            let load = self.machine.load_before;
+            self.remark(format!("the machine was busy before anything was measured (load {load}); measure again when it is not"));
+        }
+        if cfg!(debug_assertions) {
+            self.remark("this is a debug build, and says nothing".to_owned());
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        let machine = &self.machine;
+        json!({
+            "loaner": env!("CARGO_PKG_VERSION"),
+            "machine": {
+                "processor": machine.processor,
+                "cores": machine.cores,
+                "memory_gib": machine.memory_gib,
+                "kernel": machine.kernel,
+                "load_before": machine.load_before,
+                "load_after": machine.load_after,
+            },
+            "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
+            "remarks": self.remarks,
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine {
+            processor,
+            cores,
+            memory_gib,
+            kernel,
+            load_before,
+            load_after,
+        } = &self.machine;
+        writeln!(
+            f,
+            "\n{processor}, {cores} cores, {memory_gib:.1} GiB, Linux {kernel}, load {load_before} before and {load_after} after"
+        )?;
+        writeln!(
+            f,
+            "MB = 10^6 bytes, MiB = 2^20 bytes; medians, and the largest value for memory\n"
+        )?;
+        writeln!(
+            f,
+            "{:<42} {:>12}   {:<14} {:<12} values",
+            "figure", "got", "reach", ""
+        )?;
+        for figure in &self.figures {
+            let got = figure.got.map_or("-".to_owned(), |got| {
+                format!("{} {}", short(got), figure.unit)
+            });
+            let line = format!(
+                "{:<42} {got:>12}   {:<14} {:<12} {}",
+                figure.what,
+                figure.limit(),
+                figure.verdict().unwrap_or_default(),
+                figure.spread(),
+            );
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        let missed = self
+            .figures
+            .iter()
+            .filter(|figure| figure.verdict() == Some("MISSED"))
+            .count();
+        match missed {
+            0 => writeln!(f, "\nNothing is missed.")?,
+            1 => writeln!(f, "\nOne figure is MISSED.")?,
+            more => writeln!(f, "\n{more} figures are MISSED.")?,
+        }
+        for remark in &self.remarks {
+            writeln!(f, "Note: {remark}")?;
+        }
+        Ok(())
+    }
+}
