@@ -147,6 +147,23 @@ impl Process {
         self.peak_kib.load(Ordering::Relaxed) as f64 / 1024.0
     }
 
+    /// The processor time that it has used so far, in seconds; 0 when it has ended.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let fields = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
+        // Behind the name: the 12th and 13th are user and system time, in hundredths of a second.
+        let ticks: f64 = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<f64>().ok())
+            .sum();
+        ticks / 100.0
+    }
+
     fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -244,6 +261,11 @@ impl Lab {
     /// The most memory that the worker has had, in MiB.
     pub fn worker_peak(&self) -> f64 {
         self.worker.peak_mib()
+    }
+
+    /// The processor time that the worker has used so far, in seconds.
+    pub fn worker_cpu_seconds(&self) -> f64 {
+        self.worker.cpu_seconds()
     }
 
     /// Where the results go.

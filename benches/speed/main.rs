@@ -102,12 +102,14 @@ async fn measure(args: &Args) -> Result<Report> {
         .context("no directory for the files")?;
 
     if wanted(Part::Charts) {
+        report.remark(report::quiet().await);
         say("charts");
         report
             .figures
             .extend(tokio::task::spawn_blocking(charts::measure).await?);
     }
     if wanted(Part::Connect) {
+        report.remark(report::quiet().await);
         report.figures.push(connect(dir.path()).await?);
     }
     if wanted(Part::Transfer) {
@@ -164,14 +166,16 @@ async fn transfer(rounds: u32, dir: &Path, report: &mut Report) -> Result<()> {
     let (mut packing, mut client_peaks) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         say(&format!("round {round} of {rounds}: 1 GiB there and back"));
+        report.remark(report::quiet().await);
         let trip = transfer::there_and_back(&mut lab, &path, &sent).await?;
         up.push(trip.up);
-        down.push(trip.down);
+        down.extend(trip.down);
         packing.push(trip.packing);
         client_peaks.push(trip.client_peak);
         say(&format!(
             "round {round} of {rounds}: aiortc, {PEER_MIB} MiB"
         ));
+        report.remark(report::quiet().await);
         match transfer::aiortc(PEER_MIB).await {
             Ok(speed) => peer.push(speed),
             Err(error) => report.remark(format!("aiortc was not measured: {error:#}")),
@@ -182,20 +186,23 @@ async fn transfer(rounds: u32, dir: &Path, report: &mut Report) -> Result<()> {
     std::fs::remove_file(&path)?;
 
     let aiortc = report::median(&peer);
-    for (what, speeds) in [
+    for (what, legs) in [
         ("1 GiB, client to worker", up),
         ("1 GiB, worker to client", down),
     ] {
+        let speeds: Vec<f64> = legs.iter().map(|leg| leg.speed).collect();
+        let costs = legs.iter().map(|leg| leg.cost).collect();
         let times = aiortc.map(|aiortc| speeds.iter().map(|speed| speed / aiortc).collect());
-        report
-            .figures
-            .push(Figure::median(what, "MB/s", Reach::AtLeast(250.0), speeds));
-        report.figures.push(Figure::median(
-            "  compared with aiortc",
-            "times",
-            Reach::AtLeast(12.0),
-            times.unwrap_or_default(),
-        ));
+        report.figures.extend([
+            Figure::median(what, "MB/s", Reach::AtLeast(250.0), speeds),
+            Figure::median(
+                "  compared with aiortc",
+                "times",
+                Reach::AtLeast(12.0),
+                times.unwrap_or_default(),
+            ),
+            Figure::median("  processor time, both ends", "s/GB", Reach::Nothing, costs),
+        ]);
     }
     report.figures.push(Figure::median(
         &format!("  plain aiortc, {PEER_MIB} MiB"),

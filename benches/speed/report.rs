@@ -1,6 +1,7 @@
 //! What came out, as a table and as JSON.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -137,25 +138,32 @@ pub struct Machine {
 impl Machine {
     /// This one.
     pub fn look() -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let field = |text: &str, name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name))
-                .map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
-        };
-        let memory_kib = field(&read("/proc/meminfo"), "MemTotal")
-            .and_then(|text| text.trim_end_matches(" kB").parse::<f64>().ok())
-            .unwrap_or_default();
         Machine {
-            processor: field(&read("/proc/cpuinfo"), "model name")
+            processor: proc_field("/proc/cpuinfo", "model name")
                 .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_gib: memory_kib / f64::from(1 << 20),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            memory_gib: memory_gib("MemTotal"),
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             load_before: load(),
             load_after: 0.0,
         }
     }
+}
+
+/// A field of `/proc/meminfo`, in GiB; 0 when it is not there.
+pub fn memory_gib(name: &str) -> f64 {
+    let kib = proc_field("/proc/meminfo", name)
+        .and_then(|text| text.trim_end_matches(" kB").parse::<f64>().ok());
+    kib.unwrap_or_default() / f64::from(1 << 20)
+}
+
+fn proc_field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(rest.trim_start_matches([' ', '\t', ':']).to_owned())
 }
 
 /// How many processes have wanted to run lately, over the last minute.
@@ -164,6 +172,39 @@ fn load() -> f64 {
         .ok()
         .and_then(|text| text.split(' ').next()?.parse().ok())
         .unwrap_or_default()
+}
+
+/// Waits until nothing else computes: what the system still does for the files of the last measurement, and others.
+/// Gives up after a while; then there is something to remark.
+pub async fn quiet() -> Option<String> {
+    const LOOK: Duration = Duration::from_millis(500);
+    const LOOKS: u32 = 20;
+    let mut before = processor_time();
+    for _ in 0..LOOKS {
+        tokio::time::sleep(LOOK).await;
+        let now = processor_time();
+        let (worked, rested) = (now.0 - before.0, now.1 - before.1);
+        if worked < (worked + rested) * 0.1 {
+            return None;
+        }
+        before = now;
+    }
+    Some(
+        "something else was computing meanwhile; measure again when the machine is quiet"
+            .to_owned(),
+    )
+}
+
+/// What all processors together have spent so far, busy and idle.
+fn processor_time() -> (f64, f64) {
+    let line = proc_field("/proc/stat", "cpu ").unwrap_or_default();
+    let times: Vec<f64> = line
+        .split_whitespace()
+        .filter_map(|time| time.parse().ok())
+        .collect();
+    // User, nice, system, idle, waiting for disks, interrupts, taken by the hypervisor.
+    let idle: f64 = times.iter().skip(3).take(2).sum();
+    (times.iter().take(8).sum::<f64>() - idle, idle)
 }
 
 /// All of it.
@@ -185,8 +226,11 @@ impl Report {
     }
 
     /// Adds something to be known; once.
-    pub fn remark(&mut self, remark: String) {
-        if !self.remarks.contains(&remark) {
+    pub fn remark(&mut self, remark: impl Into<Option<String>>) {
+        if let Some(remark) = remark
+            .into()
+            .filter(|remark| !self.remarks.contains(remark))
+        {
             self.remarks.push(remark);
         }
     }
@@ -194,10 +238,6 @@ impl Report {
     /// Everything is measured.
     pub fn ended(&mut self) {
         self.machine.load_after = load();
-        if self.machine.load_before > self.machine.cores as f64 / 2.0 {
-            let load = self.machine.load_before;
-            self.remark(format!("the machine was busy before anything was measured (load {load}); measure again when it is not"));
-        }
         if cfg!(debug_assertions) {
             self.remark("this is a debug build, and says nothing".to_owned());
         }
