@@ -1,28 +1,26 @@
 //! The actor of `job`: it starts the work of each stage on the data plane, hears how it ended, and speaks for the job.
 
+mod report;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::prelude::*;
-use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::chart_actor::{ChartActor, Died, Feed, Perform, start};
 use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
-use crate::charts::job::{Act, Input, Job, Outcome, Why};
+use crate::charts::job::{Act, Input, Job, Outcome};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
 use crate::rtc::{Channel, DataPlane};
-use crate::wire::{ChannelText, JobComplete, JobError, JobStatus, PeerMessage};
+use crate::wire::PeerMessage;
 use crate::worker::jobs::scratch::Scratch;
 use crate::worker::jobs::work::{
     self, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
 };
-
-/// How long the terminal message may take to leave on a channel that still works.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A package that a client announced on a channel.
 #[derive(Debug, Clone)]
@@ -274,90 +272,6 @@ impl JobPerformer {
                 .map_or(Ok(()), Scratch::remove)
                 .map_err(|error| error.to_string());
             back.do_send(Worked::ScratchGone(removed));
-        });
-    }
-
-    fn status(&self, status: &str, progress: f64, message: String) {
-        self.tell(JobEvent::Tell(PeerMessage::JobStatus(JobStatus {
-            job_id: self.id.to_string(),
-            status: status.to_owned(),
-            progress,
-            message: Some(message),
-            details: None,
-        })));
-    }
-
-    /// The terminal message, as it is on the channel and as a peer message.
-    fn terminal(&self, outcome: Outcome) -> (ChannelText, PeerMessage) {
-        let job_id = self.id.to_string();
-        match outcome {
-            Outcome::Completed => {
-                let results = self.results.as_ref();
-                let mut result = json!({
-                    "training_duration_minutes": self.began.elapsed().as_secs_f64() / 60.0,
-                    "total_jobs": self.steps_done,
-                });
-                if let Some(results) = results {
-                    result["results_file"] = json!(results.name());
-                    result["results_size_bytes"] = json!(results.size);
-                }
-                let detail = results.map(Results::name).unwrap_or_default();
-                let complete = JobComplete::new(job_id.clone(), result, results.is_some());
-                (
-                    ChannelText::JobComplete { job_id, detail },
-                    PeerMessage::JobComplete(complete),
-                )
-            }
-            Outcome::Failed(why) => {
-                // What stopped the job from outside is the reason then, whatever went wrong inside before.
-                let told = match why {
-                    Why::LinkLost | Why::Shutdown | Why::NoPackage => None,
-                    Why::NotReceived
-                    | Why::NotPrepared
-                    | Why::CommandFailed
-                    | Why::NotPacked
-                    | Why::NotReturned => self.failure.clone(),
-                };
-                let failure = told.unwrap_or_else(|| work::failure_of(why));
-                let error = JobError {
-                    code: failure.code.to_owned(),
-                    message: failure.message.clone(),
-                    recoverable: failure.recoverable,
-                };
-                let text = ChannelText::JobFailed {
-                    job_id: job_id.clone(),
-                    message: failure.message,
-                };
-                (text, PeerMessage::failed(job_id, error))
-            }
-            Outcome::Cancelled => (
-                ChannelText::JobCancelled {
-                    job_id: job_id.clone(),
-                },
-                PeerMessage::cancelled(job_id),
-            ),
-        }
-    }
-
-    /// Sends the terminal message both ways, and reports the end when it has left.
-    fn send_terminal(&mut self, outcome: Outcome) {
-        let (text, message) = self.terminal(outcome);
-        tracing::info!(job = %self.id, holder = %self.holder, ?outcome, message = %text.to_text(), "the job is over");
-        self.tell(JobEvent::Tell(message));
-        let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());
-        self.plane.spawn(async move {
-            if let Some(channel) = channel.filter(Channel::is_open) {
-                let sent = async {
-                    channel.send_text(&text.to_text()).await?;
-                    channel.drained().await
-                };
-                match tokio::time::timeout(FAREWELL, sent).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::debug!(%job, %error, "the terminal message did not leave on the channel"),
-                    Err(_) => tracing::debug!(%job, "the terminal message did not leave on the channel in time"),
-                }
-            }
-            owner.do_send(JobNews { job, what: JobEvent::Ended(outcome) });
         });
     }
 }

@@ -1,0 +1,100 @@
+//! What a job says: its status on the way, and its one terminal message, on the channel and by peer message alike.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{JobEvent, JobNews, JobPerformer};
+use crate::charts::job::{Outcome, Why};
+use crate::rtc::Channel;
+use crate::wire::{ChannelText, JobComplete, JobError, JobStatus, PeerMessage};
+use crate::worker::jobs::work::{self, Results};
+
+/// How long the terminal message may take to leave on a channel that still works.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl JobPerformer {
+    pub(super) fn status(&self, status: &str, progress: f64, message: String) {
+        self.tell(JobEvent::Tell(PeerMessage::JobStatus(JobStatus {
+            job_id: self.id.to_string(),
+            status: status.to_owned(),
+            progress,
+            message: Some(message),
+            details: None,
+        })));
+    }
+
+    /// The terminal message, as it is on the channel and as a peer message.
+    fn terminal(&self, outcome: Outcome) -> (ChannelText, PeerMessage) {
+        let job_id = self.id.to_string();
+        match outcome {
+            Outcome::Completed => {
+                let results = self.results.as_ref();
+                let mut result = json!({
+                    "training_duration_minutes": self.began.elapsed().as_secs_f64() / 60.0,
+                    "total_jobs": self.steps_done,
+                });
+                if let Some(results) = results {
+                    result["results_file"] = json!(results.name());
+                    result["results_size_bytes"] = json!(results.size);
+                }
+                let detail = results.map(Results::name).unwrap_or_default();
+                let complete = JobComplete::new(job_id.clone(), result, results.is_some());
+                (
+                    ChannelText::JobComplete { job_id, detail },
+                    PeerMessage::JobComplete(complete),
+                )
+            }
+            Outcome::Failed(why) => {
+                // What stopped the job from outside is the reason then, whatever went wrong inside before.
+                let told = match why {
+                    Why::LinkLost | Why::Shutdown | Why::NoPackage => None,
+                    Why::NotReceived
+                    | Why::NotPrepared
+                    | Why::CommandFailed
+                    | Why::NotPacked
+                    | Why::NotReturned => self.failure.clone(),
+                };
+                let failure = told.unwrap_or_else(|| work::failure_of(why));
+                let error = JobError {
+                    code: failure.code.to_owned(),
+                    message: failure.message.clone(),
+                    recoverable: failure.recoverable,
+                };
+                let text = ChannelText::JobFailed {
+                    job_id: job_id.clone(),
+                    message: failure.message,
+                };
+                (text, PeerMessage::failed(job_id, error))
+            }
+            Outcome::Cancelled => (
+                ChannelText::JobCancelled {
+                    job_id: job_id.clone(),
+                },
+                PeerMessage::cancelled(job_id),
+            ),
+        }
+    }
+
+    /// Sends the terminal message both ways, and reports the end when it has left.
+    pub(super) fn send_terminal(&mut self, outcome: Outcome) {
+        let (text, message) = self.terminal(outcome);
+        tracing::info!(job = %self.id, holder = %self.holder, ?outcome, message = %text.to_text(), "the job is over");
+        self.tell(JobEvent::Tell(message));
+        let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());
+        self.plane.spawn(async move {
+            if let Some(channel) = channel.filter(Channel::is_open) {
+                let sent = async {
+                    channel.send_text(&text.to_text()).await?;
+                    channel.drained().await
+                };
+                match tokio::time::timeout(FAREWELL, sent).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%job, %error, "the terminal message did not leave on the channel"),
+                    Err(_) => tracing::debug!(%job, "the terminal message did not leave on the channel in time"),
+                }
+            }
+            owner.do_send(JobNews { job, what: JobEvent::Ended(outcome) });
+        });
+    }
+}
