@@ -24,8 +24,8 @@ test: cargo ## Everything that can fail (installs what its parts need, and says 
 	@tools/test
 
 bench: cargo ## The figures, beside plain aiortc (BENCH="--json", "--full", "--help")
-	@if [ -x tools/python-env ]; then tools/python-env; fi
-	cargo bench --bench speed -- $(BENCH)
+	@if [ -x tools/python-env ]; then tools/python-env >&2; fi
+	@cargo bench --bench speed -- $(BENCH)
 
 charts: cargo ## Write the pages of statecharts/
 	cargo run -- charts

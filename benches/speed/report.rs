@@ -297,16 +297,17 @@ impl fmt::Display for Report {
             );
             writeln!(f, "{}", line.trim_end())?;
         }
-        let missed = self
-            .figures
-            .iter()
-            .filter(|figure| figure.verdict() == Some("MISSED"))
-            .count();
-        match missed {
-            0 => writeln!(f, "\nNothing is missed.")?,
-            1 => writeln!(f, "\nOne figure is MISSED.")?,
-            more => writeln!(f, "\n{more} figures are MISSED.")?,
-        }
+        let count = |verdict| {
+            let figures = self.figures.iter();
+            figures
+                .filter(|figure| figure.verdict() == Some(verdict))
+                .count()
+        };
+        let (met, missed, unknown) = (count("ok"), count("MISSED"), count("not measured"));
+        writeln!(
+            f,
+            "\n{met} reached, {missed} missed, {unknown} not measured"
+        )?;
         for remark in &self.remarks {
             writeln!(f, "Note: {remark}")?;
         }
