@@ -176,7 +176,7 @@ async fn transfer(rounds: u32, dir: &Path, report: &mut Report) -> Result<()> {
             "round {round} of {rounds}: aiortc, {PEER_MIB} MiB"
         ));
         report.remark(report::quiet().await);
-        match transfer::aiortc(PEER_MIB).await {
+        match transfer::aiortc(PEER_MIB, dir).await {
             Ok(speed) => peer.push(speed),
             Err(error) => report.remark(format!("aiortc was not measured: {error:#}")),
         }

@@ -159,7 +159,7 @@ impl Drop for Group {
 
 /// How fast plain aiortc is, in MB/s: two processes, a file of so many MiB from disk to disk, contents compared.
 /// aiortc gathers no loopback candidates, hence the network namespace.
-pub async fn aiortc(mib: u32) -> Result<f64> {
+pub async fn aiortc(mib: u32, dir: &Path) -> Result<f64> {
     let python = repository(".venv/bin/python");
     let script = repository("tests/interop/bench_aiortc.py");
     for needed in [&python, &script] {
@@ -173,7 +173,7 @@ pub async fn aiortc(mib: u32) -> Result<f64> {
         .arg(python)
         .arg(script)
         .args(["pair", "--mib", &mib.to_string()])
-        .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
+        .env("TMPDIR", dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
