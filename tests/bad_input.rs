@@ -704,3 +704,39 @@ async fn a_worker_in_a_room_that_it_was_told_of_ends_when_that_is_wrong() {
         json!(0)
     );
 }
+
+/// A client that is killed leaves the archive that it had packed; the next one takes it away, and its own too.
+#[actix_rt::test]
+async fn what_a_killed_client_packed_goes_with_the_next() {
+    let lab = Lab::new().await;
+    let cache = lab.dir.path().join("cache");
+    let package = lab.package("slow", "echo begun; sleep 600");
+    let run = || {
+        let args = [
+            "run",
+            package.to_str().unwrap(),
+            "--json",
+            "--hub",
+            &lab.url,
+            "--session",
+            &lab.session,
+        ];
+        Process::start(&args, &[("XDG_CACHE_HOME", cache.to_str().unwrap())])
+    };
+    let archives = || {
+        files(&cache)
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|ext| ext == "zip"))
+            .count()
+    };
+    let mut killed = run();
+    killed.event("output").await;
+    assert_eq!(archives(), 1);
+    killed.signal(Signal::SIGKILL);
+    killed.exit().await;
+    assert_eq!(archives(), 1);
+    // The worker still waits for the path to come back; the package is packed all the same.
+    let mut next = run();
+    assert_eq!(next.exit().await, 4, "{}", next.stdout());
+    assert_eq!(archives(), 0);
+}

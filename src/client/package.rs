@@ -4,12 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use tempfile::TempDir;
-
 use crate::wire::safe_name;
 use crate::worker::jobs::archive::{ArchiveError, list};
 use crate::worker::jobs::manifest::MANIFEST;
 use crate::worker::jobs::pack::pack_dir;
+use crate::worker::jobs::scratch::{ScratchError, ScratchRoot, default_base};
 use crate::worker::jobs::script::TRAIN_SCRIPT;
 
 /// A package that is ready to be sent.
@@ -21,8 +20,8 @@ pub struct Package {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Holds an archive that was made for this submission only.
-    _made: Option<TempDir>,
+    /// Holds an archive that was made for this submission only. What a killed client left goes with the next.
+    _made: Option<ScratchRoot>,
 }
 
 /// Why something is no package.
@@ -57,7 +56,7 @@ pub enum PackageError {
     },
     /// There is no place to pack it in.
     #[error("there is no place to pack the directory in: {0}")]
-    NoPlace(io::Error),
+    NoPlace(ScratchError),
 }
 
 impl Package {
@@ -93,7 +92,8 @@ impl Package {
             {
                 return Err(PackageError::NothingToRun { path: shown });
             }
-            let made = TempDir::with_prefix("loaner-package-").map_err(PackageError::NoPlace)?;
+            let place = default_base().join("packages");
+            let made = ScratchRoot::open(&place).map_err(PackageError::NoPlace)?;
             let archive = made.path().join(&name);
             pack_dir(&path, &archive, Some(&base), cancelled)?;
             let size = archive.metadata().map_err(not_found)?.len();
