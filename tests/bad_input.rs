@@ -188,7 +188,7 @@ async fn a_package_that_is_none_is_noticed_before_anybody_is_bothered() {
     let empty = lab.dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     for (path, expected) in [
-        (text, "not a package"),
+        (text, "give a directory or a .zip file"),
         (empty, "neither"),
         (lab.dir.path().join("missing"), "No such file"),
     ] {

@@ -43,7 +43,10 @@ pub enum PackageError {
         /// What is wrong with it.
         why: String,
     },
-    /// It cannot be read or packed.
+    /// It is a file, and no archive that can be read.
+    #[error("{0}; give a directory or a .zip file, `loaner run --help` says what a package is")]
+    Unreadable(ArchiveError),
+    /// It cannot be packed.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// It holds nothing to run.
@@ -109,11 +112,15 @@ impl Package {
                 .file_stem()
                 .map(|stem| stem.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            let runnable = list(&path)?.iter().any(|(entry, _)| {
-                [TRAIN_SCRIPT, MANIFEST]
+            let runnable =
+                list(&path)
+                    .map_err(PackageError::Unreadable)?
                     .iter()
-                    .any(|file| entry == file || *entry == format!("{stem}/{file}"))
-            });
+                    .any(|(entry, _)| {
+                        [TRAIN_SCRIPT, MANIFEST]
+                            .iter()
+                            .any(|file| entry == file || *entry == format!("{stem}/{file}"))
+                    });
             if !runnable {
                 return Err(PackageError::NothingToRun { path: shown });
             }
