@@ -9,6 +9,7 @@
 //! * [`actors`] **act**: thin actix actors, one per chart; they feed events in and perform the effects that come out.
 //! * [`wire`] **speaks**: types and codecs of every frame and message, and the session string.
 //! * [`rtc`] **carries**: the only place that names the WebRTC stack.
+//! * [`identity`] keeps who this machine is at a hub.
 //! * [`files`] stream file bytes between channel and disk, beside the actors.
 //! * [`worker`], [`hub`] and [`client`] are the three parts, assembled.
 //!
@@ -19,6 +20,7 @@ pub mod charts;
 pub mod client;
 pub mod files;
 pub mod hub;
+pub mod identity;
 pub mod rtc;
 pub mod wire;
 pub mod worker;

@@ -42,7 +42,8 @@ async fn a_person_at_a_terminal_is_asked() {
     let package = lab.package("a", "echo hello");
     // `script` gives the program a terminal of its own.
     let command = format!(
-        "{} run {} --hub {} --room {} --token {} -o {}",
+        "XDG_STATE_HOME={} {} run {} --hub {} --room {} --token {} -o {}",
+        lab.dir.path().join("state").display(),
         env!("CARGO_BIN_EXE_loaner"),
         package.display(),
         lab.url,

@@ -49,6 +49,7 @@ impl Process {
         let mut child = command
             .args(args)
             .arg("--json")
+            .env("XDG_STATE_HOME", dir.join("state"))
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -210,7 +211,8 @@ impl Lab {
     pub async fn start(dir: &Path) -> Result<Lab> {
         let dir = tempfile::tempdir_in(dir)?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
-        let listen: [&OsStr; 3] = ["hub".as_ref(), "--listen".as_ref(), "127.0.0.1:0".as_ref()];
+        let listen: [&OsStr; 5] =
+            ["hub", "--listen", "127.0.0.1:0", "--store", "memory"].map(OsStr::new);
         let mut hub = Process::start(dir.path(), "hub", &listen)?;
         let url = text(&hub.event("listening").await?.1["url"])?;
         let work = dir.path().join("work");

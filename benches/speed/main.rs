@@ -1,9 +1,10 @@
 //! The figures that Loaner promises, measured on the real thing: `make bench`.
 //!
 //! A hub, a worker and clients run as processes of their own, and move files from disk to disk. Plain aiortc moves one
-//! too, in the same run. A figure that is missed is reported, and is no error; contents that differ are one.
+//! too, in the same run, and a plain relay beside the hub. A figure that is missed is reported, and is no error; contents that differ are one.
 
 mod charts;
+mod hub;
 mod lab;
 mod payload;
 mod report;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use lab::Lab;
@@ -35,6 +37,9 @@ struct Args {
     /// How often 1 GiB is sent and brought back.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Load the hub for seconds only, with fewer sockets: to see whether it works.
+    #[arg(long)]
+    short: bool,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -50,6 +55,28 @@ enum Part {
     Transfer,
     /// Memory with 4 GiB.
     Large,
+    /// Sockets of the hub that do nothing.
+    HubIdle,
+    /// Messages between devices.
+    HubRouted,
+    /// Messages for devices that are away.
+    HubStored,
+    /// Handshakes with a token.
+    HubHandshakes,
+    /// The hub restarted under its clients.
+    HubRestart,
+}
+
+impl Part {
+    fn of(load: hub::Load) -> Part {
+        match load {
+            hub::Load::Idle => Part::HubIdle,
+            hub::Load::Routed => Part::HubRouted,
+            hub::Load::Stored => Part::HubStored,
+            hub::Load::Handshakes => Part::HubHandshakes,
+            hub::Load::Restart => Part::HubRestart,
+        }
+    }
 }
 
 /// How many clients connect, one after the other.
@@ -60,27 +87,47 @@ const GIB: u64 = 1 << 30;
 /// What the machine keeps free whatever is measured.
 const SPARE: u64 = 2 * GIB;
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args = Args::parse();
     if !args.bench {
         // `cargo test --all-targets` comes by here.
         eprintln!("speed: `cargo bench --bench speed` measures; nothing is done now");
         return ExitCode::SUCCESS;
     }
-    let measured = tokio::select! {
-        measured = measure(&args) => measured,
-        stopped = stopped() => stopped,
-    };
-    match measured {
-        Ok(report) if args.json => println!("{:#}", report.json()),
-        Ok(report) => print!("{report}"),
+    let mut runtime = Builder::new_multi_thread();
+    let runtime = match runtime.worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("speed: {error:#}");
+            eprintln!("speed: {error}");
             return ExitCode::FAILURE;
         }
+    };
+    let measured = runtime.block_on(async {
+        tokio::select! {
+            measured = measure(&args) => measured,
+            stopped = stopped() => stopped,
+        }
+    });
+    // A load that was stopped is not waited for.
+    runtime.shutdown_background();
+    match measured {
+        Ok(report) => {
+            if args.json {
+                println!("{:#}", report.json());
+            } else {
+                print!("{report}");
+            }
+            if report.failures.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("speed: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::SUCCESS
 }
 
 /// Ctrl+C drops what is under way, and with it every process and file.
@@ -117,6 +164,22 @@ async fn measure(args: &Args) -> Result<Report> {
     }
     if wanted(Part::Large) {
         large(args.full, dir.path(), &mut report).await?;
+    }
+    for load in hub::Load::ALL {
+        if wanted(Part::of(load)) {
+            report.remark(report::quiet().await);
+            // One that fails is no reason not to know the others.
+            match hub::measure(load, args.short, dir.path()).await {
+                Ok(figures) => report.figures.extend(figures),
+                Err(error) => {
+                    say(&format!("{error:#}"));
+                    report.failures.push(format!("{error:#}"));
+                }
+            }
+        }
+    }
+    if args.short {
+        report.remark("the hub was loaded only briefly".to_owned());
     }
     report.ended();
     Ok(report)

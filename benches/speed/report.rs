@@ -213,6 +213,8 @@ pub struct Report {
     machine: Machine,
     pub figures: Vec<Figure>,
     remarks: Vec<String>,
+    /// What must not be, such as a message that was lost.
+    pub failures: Vec<String>,
 }
 
 impl Report {
@@ -222,6 +224,7 @@ impl Report {
             machine,
             figures: Vec::new(),
             remarks: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -257,6 +260,7 @@ impl Report {
             },
             "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
             "remarks": self.remarks,
+            "failures": self.failures,
         })
     }
 }
@@ -310,6 +314,9 @@ impl fmt::Display for Report {
         )?;
         for remark in &self.remarks {
             writeln!(f, "Note: {remark}")?;
+        }
+        for failure in &self.failures {
+            writeln!(f, "FAILED: {failure}")?;
         }
         Ok(())
     }

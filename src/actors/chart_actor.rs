@@ -76,7 +76,18 @@ pub fn start<P: Perform>(
     instance: impl Into<String>,
     supervisor: Option<Recipient<Died>>,
 ) -> Addr<ChartActor<P>> {
-    ChartActor {
+    start_on(Context::new(), chart, performer, instance, supervisor)
+}
+
+/// Starts an actor on a context whose address is known already, so that others could be given it before.
+pub fn start_on<P: Perform>(
+    ctx: Context<ChartActor<P>>,
+    chart: P::Chart,
+    performer: P,
+    instance: impl Into<String>,
+    supervisor: Option<Recipient<Died>>,
+) -> Addr<ChartActor<P>> {
+    ctx.run(ChartActor {
         chart,
         performer,
         instance: instance.into(),
@@ -84,8 +95,7 @@ pub fn start<P: Perform>(
         timers: HashMap::new(),
         armed: 0,
         supervisor,
-    }
-    .start()
+    })
 }
 
 impl<P: Perform> ChartActor<P> {
@@ -105,9 +115,12 @@ impl<P: Perform> ChartActor<P> {
         let mut out = std::mem::take(&mut self.out);
         out.reset();
         self.chart.dispatch(event, &mut out);
-        match P::Chart::timer_of(event) {
-            Some(timer) => self.record(from, &format!("{timer:?} fired"), &out),
-            None => self.record(from, event.as_ref(), &out),
+        // Names cost something, and a hub has many connections.
+        if out.is_undecided() || tracing::enabled!(target: "loaner::chart", tracing::Level::INFO) {
+            match P::Chart::timer_of(event) {
+                Some(timer) => self.record(from, &format!("{timer:?} fired"), &out),
+                None => self.record(from, event.as_ref(), &out),
+            }
         }
         self.carry_out(&mut out, ctx);
         self.out = out;

@@ -15,4 +15,4 @@ pub mod session;
 pub mod submission;
 pub mod transfer;
 
-pub use chart_actor::{ChartActor, Died, Feed, Observe, Observed, Perform, start};
+pub use chart_actor::{ChartActor, Died, Feed, Observe, Observed, Perform, start, start_on};

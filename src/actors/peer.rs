@@ -18,6 +18,9 @@ use crate::rtc::{Channel, Connection, DataPlane, IceState, RtcConfig, RtcEvent};
 /// The label of the channel that a client makes.
 pub const CHANNEL_LABEL: &str = "my-data-channel";
 
+/// Candidates that are kept until there is a connection. Real peers have a few per interface.
+const MAX_EARLY: usize = 64;
+
 /// Tells connections apart, also two with the same peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub u64);
@@ -42,6 +45,10 @@ pub struct LinkNews {
 pub enum LinkEvent {
     /// The local description is complete and wants to be sent.
     Description(String),
+    /// A candidate that follows the description and wants to be sent.
+    Candidate(String),
+    /// The TURN servers give no relay; why, for a person to read.
+    NoRelay(String),
     /// A channel was made, by this side or the other; it may not be open yet.
     Channel(Channel),
     /// The first channel is open.
@@ -78,6 +85,7 @@ struct Setup {
 #[rtype(result = "()")]
 enum FromStack {
     Event(RtcEvent),
+    NoRelay(String),
     ChannelOpened,
     ChannelEnded,
 }
@@ -94,6 +102,8 @@ pub struct PeerPerformer {
     connection: Option<Connection>,
     watchdog: Option<Addr<WatchdogActor>>,
     made_by_remote: VecDeque<Channel>,
+    /// Candidates of the other side that came before there was a connection.
+    early: Vec<RemoteCandidate>,
     channels: usize,
 }
 
@@ -137,6 +147,7 @@ pub fn connect(dial: Dial) -> Addr<PeerActor> {
         connection: None,
         watchdog: None,
         made_by_remote: VecDeque::new(),
+        early: Vec::new(),
         channels: 0,
     };
     let addr = start(Peer::new(side), performer, instance, dial.supervisor);
@@ -263,6 +274,15 @@ impl Handler<Opened> for PeerActor {
         let back = ctx.address();
         let performer = self.performer();
         performer.connection = Some(setup.connection.clone());
+        for candidate in std::mem::take(&mut performer.early) {
+            ctx.notify(candidate);
+        }
+        let (connection, hear) = (setup.connection.clone(), ctx.address());
+        performer.plane.spawn(async move {
+            if let Some(why) = connection.without_relay().await {
+                hear.do_send(FromStack::NoRelay(why));
+            }
+        });
         let connection = setup.connection;
         performer.watchdog = Some(start(
             IceWatchdog::new(),
@@ -324,6 +344,10 @@ impl Handler<FromStack> for PeerActor {
                 self.performer().made_by_remote.push_back(channel);
                 Input::ChannelCreated
             }
+            FromStack::Event(RtcEvent::Candidate(candidate)) => {
+                return self.performer().tell(LinkEvent::Candidate(candidate));
+            }
+            FromStack::NoRelay(why) => return self.performer().tell(LinkEvent::NoRelay(why)),
             FromStack::Event(RtcEvent::Ended) => Input::ChannelClosed,
             FromStack::ChannelOpened => {
                 tracing::info!(link = %self.performer().link, "channel is open");
@@ -354,7 +378,7 @@ impl Handler<Verdict> for PeerActor {
     }
 }
 
-/// A candidate that came on its own. Nobody is told to send any, but later foreign peers do.
+/// A candidate that came on its own: of another Loaner, or of a later foreign peer.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RemoteCandidate(pub serde_json::Value);
@@ -363,7 +387,11 @@ impl Handler<RemoteCandidate> for PeerActor {
     type Result = ();
 
     fn handle(&mut self, candidate: RemoteCandidate, _: &mut Self::Context) {
-        let Some(connection) = self.performer().connection.clone() else {
+        let performer = self.performer();
+        let Some(connection) = performer.connection.clone() else {
+            if performer.early.len() < MAX_EARLY {
+                performer.early.push(candidate);
+            }
             return;
         };
         let value = candidate.0;

@@ -1,15 +1,22 @@
 //! The actor of `session`: HTTP and WebSocket to the hub (sign-in, room, registration, goodbye).
 
+mod access;
+mod error;
 mod http;
-mod socket;
+mod sign_in;
+pub(crate) mod socket;
 
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
+pub use self::access::{CaError, HubAccess, Trust};
+pub use self::error::SessionError;
 pub use self::http::{HubUrl, HubUrlError};
-use self::socket::{Outgoing, SocketEvent, SocketNews};
+pub use self::sign_in::sign_in;
+pub(crate) use self::sign_in::sign_in_as;
+use self::socket::{Outgoing, SocketEvent};
 use super::chart_actor::{ChartActor, Feed, Perform};
 use crate::charts::Chart as _;
 use crate::charts::session::{Act, Input, Session, Why};
@@ -36,56 +43,18 @@ pub enum SessionNews {
     Failed(SessionError),
 }
 
-/// Why a session never began, or what failed last.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SessionError {
-    /// The hub cannot be reached.
-    #[error(
-        "the hub at {hub} cannot be reached: {detail}; is it running, and is the address right?"
-    )]
-    Unreachable {
-        /// Its address.
-        hub: String,
-        /// What the network says.
-        detail: String,
-    },
-    /// Sign-in was refused.
-    #[error("the hub at {hub} refused the sign-in: {detail}")]
-    SignIn {
-        /// Its address.
-        hub: String,
-        /// What it said.
-        detail: String,
-    },
-    /// Room creation was refused.
-    #[error("the hub at {hub} made no room: {detail}")]
-    Room {
-        /// Its address.
-        hub: String,
-        /// What it said.
-        detail: String,
-    },
-    /// The registration was refused.
-    #[error(
-        "the hub refused the registration: {0}; check the room id and its token, or the session string"
-    )]
-    Refused(String),
-    /// A step took too long.
-    #[error("the hub at {0} did not answer in time")]
-    Timeout(String),
-}
-
 /// A frame for the hub. Without a registration it is logged and dropped (worker-state.md, Status update failure).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Send(pub ToHub);
 
-/// What the registration says of this peer; the identity and the room are filled in by the session.
+/// What the registration says of this peer; the identity and the room are filled in by the session. The peer goes by the
+/// name of its user, or by `peer_id` where there is one and the hub tells users from peers.
 pub type Describe = Box<dyn Fn() -> Register>;
 
 /// Performs the effects of `session`.
 pub struct SessionPerformer {
-    hub: HubUrl,
+    hub: HubAccess,
     owner: Recipient<SessionNews>,
     describe: Describe,
     http: awc::Client,
@@ -105,7 +74,7 @@ pub type SessionActor = ChartActor<SessionPerformer>;
 
 /// Starts a session. With `room`, it joins that one; without, it makes its own.
 pub fn session(
-    hub: HubUrl,
+    hub: HubAccess,
     room: Option<RoomCredentials>,
     describe: Describe,
     owner: Recipient<SessionNews>,
@@ -114,7 +83,7 @@ pub fn session(
 ) -> Addr<SessionActor> {
     let chart = Session::new(room.is_none());
     let performer = SessionPerformer {
-        http: http::client(),
+        http: hub.client(Some(http::REQUEST)),
         hub,
         owner,
         describe,
@@ -132,6 +101,14 @@ pub fn session(
     addr
 }
 
+/// What a socket says.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct SocketNews {
+    socket: u64,
+    what: SocketEvent,
+}
+
 /// The result of an HTTP step.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -146,9 +123,10 @@ impl SessionPerformer {
     }
 
     fn sign_in(&self, ctx: &mut Context<SessionActor>) {
-        let request = http::sign_in(self.http.clone(), self.hub.clone());
-        let back = ctx.address();
-        actix_rt::spawn(async move { back.do_send(Answer::SignedIn(request.await)) });
+        let (http, hub, back) = (self.http.clone(), self.hub.clone(), ctx.address());
+        actix_rt::spawn(async move {
+            back.do_send(Answer::SignedIn(sign_in(&http, &hub).await));
+        });
     }
 
     fn create_room(&self, ctx: &mut Context<SessionActor>) {
@@ -157,22 +135,31 @@ impl SessionPerformer {
             .as_ref()
             .map(|identity| identity.id_token.clone())
             .unwrap_or_default();
-        let request = http::create_room(self.http.clone(), self.hub.clone(), token);
+        let (http, url) = (self.http.clone(), self.hub.url.clone());
+        // A room that a former life of this peer could not say goodbye to is in nobody's way any more.
+        let former = self.identity.as_ref().filter(|_| self.hub.former_life());
+        let former = former.map(|identity| identity.username.clone());
         let back = ctx.address();
-        actix_rt::spawn(async move { back.do_send(Answer::Room(request.await)) });
+        actix_rt::spawn(async move {
+            if let Some(peer) = former
+                && let Err(error) =
+                    http::delete_peer(http.clone(), url.clone(), token.clone(), peer).await
+            {
+                tracing::debug!(%error, "nothing is left of a former life");
+            }
+            back.do_send(Answer::Room(http::create_room(http, url, token).await));
+        });
     }
 
     fn open_socket(&mut self, ctx: &mut Context<SessionActor>) {
         self.socket += 1;
         let (outbox, messages) = mpsc::channel(OUTBOX);
         self.outbox = Some(outbox);
-        let run = socket::run(
-            self.hub.clone(),
-            self.socket,
-            messages,
-            ctx.address().recipient(),
-        );
-        actix_rt::spawn(run);
+        let (socket, back) = (self.socket, ctx.address());
+        let request = self.hub.client(None).ws(self.hub.url.socket());
+        actix_rt::spawn(socket::run(request, messages, async move |what| {
+            back.do_send(SocketNews { socket, what });
+        }));
     }
 
     fn register(&mut self) {
@@ -180,10 +167,14 @@ impl SessionPerformer {
             return;
         };
         let mut register = (self.describe)();
-        register.peer_id = self
-            .peer_id
-            .clone()
-            .unwrap_or_else(|| identity.username.clone());
+        register.peer_id = match &self.peer_id {
+            Some(known) => known.clone(),
+            // Hubs of old forget a peer by the name of its user.
+            None if register.peer_id.is_empty() || identity.refresh_token.is_none() => {
+                identity.username.clone()
+            }
+            None => register.peer_id,
+        };
         register.room_id = room.room_id.clone();
         register.token = room.token.clone();
         register.id_token = identity.id_token.clone();
@@ -212,7 +203,7 @@ impl SessionPerformer {
                 let peer_id = peer_id.clone().unwrap_or_else(|| identity.username.clone());
                 Some(http::delete_peer(
                     self.http.clone(),
-                    self.hub.clone(),
+                    self.hub.url.clone(),
                     identity.id_token.clone(),
                     peer_id,
                 ))
@@ -263,7 +254,7 @@ impl Perform for SessionPerformer {
                 let error = self
                     .error
                     .take()
-                    .unwrap_or_else(|| SessionError::Timeout(self.hub.to_string()));
+                    .unwrap_or_else(|| SessionError::Timeout(self.hub.url.to_string()));
                 self.owner.do_send(SessionNews::Failed(error));
             }
         }
@@ -315,20 +306,10 @@ impl Handler<SocketNews> for SessionActor {
         }
         match news.what {
             SocketEvent::Open => self.feed(&Input::SocketOpen, ctx),
-            SocketEvent::Lost(detail) => {
-                let performer = self.performer();
-                performer.outbox = None;
-                let hub = performer.hub.to_string();
-                performer.error = Some(SessionError::Unreachable { hub, detail });
-                let stale = performer.stale();
-                self.feed(
-                    &Input::SocketLost {
-                        jitter: rand::random(),
-                        stale,
-                    },
-                    ctx,
-                );
+            SocketEvent::Refused(status) => {
+                self.lost(format!("it answered with HTTP status {status}"), ctx);
             }
+            SocketEvent::Lost(detail) => self.lost(detail, ctx),
             SocketEvent::Text(text) => match FromHub::parse(&text) {
                 Ok(frame) => self.hear(frame, ctx),
                 Err(error) => tracing::warn!(%error, "a frame of the hub was not understood"),
@@ -338,6 +319,18 @@ impl Handler<SocketNews> for SessionActor {
 }
 
 impl SessionActor {
+    fn lost(&mut self, detail: String, ctx: &mut Context<Self>) {
+        let performer = self.performer();
+        performer.outbox = None;
+        let hub = performer.hub.url.to_string();
+        performer.error = Some(SessionError::Unreachable { hub, detail });
+        let event = Input::SocketLost {
+            jitter: rand::random(),
+            stale: performer.stale(),
+        };
+        self.feed(&event, ctx);
+    }
+
     fn hear(&mut self, frame: FromHub, ctx: &mut Context<Self>) {
         match frame {
             FromHub::RegisteredAuth(registered) => {

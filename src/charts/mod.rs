@@ -10,6 +10,7 @@
 pub mod availability;
 pub mod draw;
 pub mod explore;
+pub mod hub_connection;
 pub mod ice_watchdog;
 pub mod ids;
 pub mod job;
@@ -39,4 +40,5 @@ pub fn visit_all(visitor: &mut impl ChartVisitor) {
     visitor.visit::<job::Job>();
     visitor.visit::<transfer::Transfer>();
     visitor.visit::<submission::Submission>();
+    visitor.visit::<hub_connection::HubConnection>();
 }

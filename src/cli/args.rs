@@ -1,11 +1,13 @@
 //! The command line's definition.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use loaner::actors::session::HubUrl;
+
 use loaner::wire::SessionString;
+
+pub use super::hub_args::HubArgs;
 
 /// Lends a GPU across the internet: a worker registers with a hub, a client finds it there, and the two connect
 /// peer to peer.
@@ -37,13 +39,17 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a hub: it introduces workers and clients, and never sees what they send each other.
-    Hub(HubArgs),
+    Hub(Box<HubArgs>),
     /// Run a worker: it lends this machine to whoever holds its session string or room token.
     Worker(WorkerArgs),
     /// Send a package to a worker, watch it run, and get the results.
     Run(RunArgs),
     /// List the workers of a room.
     Workers(WorkersArgs),
+    /// Show what came while nobody was there: how jobs ended, and what became of reservations.
+    Inbox(InboxArgs),
+    /// Show who this machine is at a hub, or make another machine a device of the same user.
+    Identity(IdentityArgs),
     /// Draw the statecharts that Loaner runs on.
     Charts(ChartsArgs),
 }
@@ -55,41 +61,9 @@ impl Command {
     }
 }
 
-/// `loaner hub`.
+/// Where the hub is, whom it has to be, and who one is there.
 #[derive(Debug, ClapArgs)]
-#[command(
-    after_help = "Examples:\n  loaner hub\n  loaner hub --listen 0.0.0.0:8080 --listen 0.0.0.0:8001\n\nThe first is for this machine only. In the second, 8001 is for peers of sleap-rtc,\nwhich expect HTTP there. The hub has no TLS: on the open internet, put a TLS proxy\nin front of it.\n\nExit codes and configuration: loaner --help"
-)]
-pub struct HubArgs {
-    /// Where to listen for WebSocket and HTTP; may be given several times. Port 0 picks a free one.
-    #[arg(
-        long,
-        env = "LOANER_LISTEN",
-        value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:8080",
-        value_delimiter = ',',
-        value_parser = address
-    )]
-    pub listen: Vec<SocketAddr>,
-    /// Send a JSON ping too, which the sleap-rtc workers of 2026 wait for.
-    #[arg(long, env = "LOANER_JSON_PING", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
-    pub json_ping: bool,
-    /// A STUN or TURN server to tell peers of (stun:HOST:PORT); may be given several times.
-    #[arg(
-        long,
-        env = "LOANER_ICE_SERVER",
-        value_name = "URL",
-        value_delimiter = ','
-    )]
-    pub ice_server: Vec<String>,
-}
-
-/// `loaner worker`.
-#[derive(Debug, ClapArgs)]
-#[command(
-    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n\nExit codes and configuration: loaner --help"
-)]
-pub struct WorkerArgs {
+pub struct HubOptions {
     /// The hub.
     #[arg(
         long,
@@ -98,6 +72,57 @@ pub struct WorkerArgs {
         default_value = "http://127.0.0.1:8080"
     )]
     pub hub: HubUrl,
+    /// Believe the hub's certificate if one of these authorities signed it, too: a file of PEM certificates.
+    #[arg(long, env = "LOANER_HUB_CA", value_name = "FILE")]
+    pub hub_ca: Option<PathBuf>,
+    /// Where identities are kept [default: $XDG_STATE_HOME/loaner, else ~/.local/state/loaner].
+    #[arg(long, env = "LOANER_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// `loaner inbox`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner inbox\n  loaner inbox --hub https://hub.example --follow\n  loaner inbox --keep --json\n\nWorkers send here what becomes of the jobs of `loaner run`, whether or not anybody is\nconnected then. What was shown is not shown again, unless with --keep. Each device of a\nuser has an inbox of its own; `loaner identity --help` says how to add one.\n\nExit codes and configuration: loaner --help"
+)]
+pub struct InboxArgs {
+    /// Which hub, and who one is there.
+    #[command(flatten)]
+    pub at: HubOptions,
+    /// Stay, and show what comes; Ctrl+C ends it.
+    #[arg(long, env = "LOANER_FOLLOW", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub follow: bool,
+    /// Leave everything in the inbox: it is shown again the next time.
+    #[arg(long, env = "LOANER_KEEP", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub keep: bool,
+}
+
+/// `loaner identity`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner identity --hub https://hub.example\n  loaner identity --hub https://hub.example --share\n  loaner identity --adopt loaner-identity:eyJo...\n\nThe first `loaner run` at a hub makes a user there, and this machine a device of it.\n--share prints a line that makes another machine a further device: run --adopt there.\nWhoever has the line can read the inbox and speak as this user. It is a secret.\n\nExit codes and configuration: loaner --help"
+)]
+pub struct IdentityArgs {
+    /// Which hub, and who one is there.
+    #[command(flatten)]
+    pub at: HubOptions,
+    /// Print a line for another machine. It is a secret.
+    #[arg(long, conflicts_with = "adopt")]
+    pub share: bool,
+    /// Become a device of the user whose line this is; `-` reads it from standard input.
+    #[arg(long, value_name = "LINE")]
+    pub adopt: Option<String>,
+}
+
+/// `loaner worker`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n\nExit codes and configuration: loaner --help"
+)]
+pub struct WorkerArgs {
+    /// Which hub, and who one is there.
+    #[command(flatten)]
+    pub at: HubOptions,
     /// Join this room instead of making one.
     #[arg(long, env = "LOANER_ROOM", value_name = "ID")]
     pub room: Option<String>,
@@ -128,14 +153,9 @@ pub struct RunArgs {
     /// The package: a directory, or a .zip file.
     #[arg(value_name = "PACKAGE")]
     pub package: PathBuf,
-    /// The hub.
-    #[arg(
-        long,
-        env = "LOANER_HUB",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    pub hub: HubUrl,
+    /// Which hub, and who one is there.
+    #[command(flatten)]
+    pub at: HubOptions,
     /// The session string that the worker printed: room, token and worker in one.
     #[arg(
         long,
@@ -182,14 +202,9 @@ pub struct RunArgs {
     after_help = "Examples:\n  loaner workers --room 4fad4e39 --token T\n  loaner workers --room 4fad4e39 --token T --min-gpu-memory 8000 --json\n\nExit codes and configuration: loaner --help"
 )]
 pub struct WorkersArgs {
-    /// The hub.
-    #[arg(
-        long,
-        env = "LOANER_HUB",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    pub hub: HubUrl,
+    /// Which hub, and who one is there.
+    #[command(flatten)]
+    pub at: HubOptions,
     /// The room.
     #[arg(long, env = "LOANER_ROOM", value_name = "ID")]
     pub room: Option<String>,
@@ -235,11 +250,4 @@ pub enum Format {
     Scxml,
     /// A picture.
     Svg,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        "an IP address and a port were expected, such as 127.0.0.1:8080 (this machine only) or 0.0.0.0:8080 (everybody)"
-            .to_owned()
-    })
 }

@@ -5,7 +5,7 @@ use loaner::charts::draw;
 use super::args::{ChartsArgs, Format};
 use super::exit::{Exit, Failure};
 
-/// Writes, prints or checks the pages of the charts.
+/// Writes, prints or checks the pages of the charts; the page of the close codes is written and checked with them.
 pub fn run(args: &ChartsArgs) -> Result<(), Failure> {
     if let Some(format) = args.format {
         let format = match format {

@@ -208,14 +208,14 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(worker.hub.to_string(), "http://a:1");
+        assert_eq!(worker.at.hub.to_string(), "http://a:1");
         assert!(worker.allow_commands);
         assert_eq!(worker.max_package_mb, 7);
         let args = parse_with(file, &["loaner", "worker", "--hub", "http://b:2"]).expect("args");
         let Command::Worker(worker) = args.command else {
             panic!()
         };
-        assert_eq!(worker.hub.to_string(), "http://b:2");
+        assert_eq!(worker.at.hub.to_string(), "http://b:2");
     }
 
     #[test]

@@ -5,6 +5,10 @@ mod charts;
 mod config;
 mod exit;
 mod hub;
+mod hub_args;
+mod hub_ice;
+mod identity;
+mod inbox;
 mod run;
 mod ui;
 mod worker;
@@ -16,8 +20,10 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Args, Command};
+use self::args::{Args, Command, HubOptions};
 use self::exit::{Exit, Failure};
+use loaner::actors::session::{HubAccess, Trust};
+use loaner::identity::{IdentityError, Keeper, default_state_dir};
 use loaner::wire::RoomCredentials;
 use loaner::worker::jobs::keeper;
 
@@ -75,13 +81,39 @@ fn room(room: Option<String>, token: Option<String>) -> Result<Option<RoomCreden
     }
 }
 
+/// What it takes to speak to a hub as a user. Who has no place to keep an identity goes by one that ends with the process.
+fn client_access(at: HubOptions) -> Result<HubAccess, Failure> {
+    let trust = trust(&at)?;
+    let hub = at.hub.to_string();
+    let state = at.state_dir.clone().or_else(default_state_dir);
+    let keeper = match state {
+        Some(state) => Keeper::client(&state, &hub),
+        None => {
+            let error = IdentityError::NoPlace;
+            tracing::warn!(target: "loaner::identity", %error, "the identity cannot be kept");
+            Keeper::in_memory(&hub)
+        }
+    };
+    Ok(HubAccess::new(at.hub, trust, keeper))
+}
+
+/// Whose certificates are believed.
+fn trust(at: &HubOptions) -> Result<Trust, Failure> {
+    match &at.hub_ca {
+        Some(file) => Trust::with_ca(file).map_err(|error| Failure::new(Exit::File, error)),
+        None => Ok(Trust::default()),
+    }
+}
+
 fn dispatch(args: Args) -> Result<(), Failure> {
     let json = args.json;
     match args.command {
-        Command::Hub(options) => serve(hub::run(options, json)),
+        Command::Hub(options) => serve(hub::run(*options, json)),
         Command::Worker(options) => serve(worker::run(options, json)),
         Command::Run(options) => serve(run::run(options, json)),
         Command::Workers(options) => serve(workers::run(options, json)),
+        Command::Inbox(options) => serve(inbox::run(options, json)),
+        Command::Identity(options) => serve(identity::run(options, json)),
         Command::Charts(options) => charts::run(&options),
     }
 }
@@ -93,12 +125,11 @@ fn serve(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 
 fn log(args: &Args) {
     let default = match args.verbose {
-        // The stack warns of every stray packet, and any stranger can send those.
-        0 if args.command.is_server() => {
-            "warn,rtc=error,webrtc=error,loaner=info,loaner::chart=warn"
-        }
+        // The stack warns of every stray packet, and any stranger can send those. It calls it an error that an address
+        // of the peer cannot be reached from each of ours, which is how paths are found.
+        0 if args.command.is_server() => "warn,rtc=error,webrtc=off,loaner=info,loaner::chart=warn",
         // A hub out of reach is what the command itself reports.
-        0 => "error,loaner::actors::session=off",
+        0 => "error,rtc=error,webrtc=off,loaner::actors::session=off,loaner::identity=warn",
         1 => "warn,rtc=error,webrtc=error,loaner=info",
         _ => "info,loaner=debug",
     };

@@ -35,7 +35,7 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     let package = open(&args, &plane, &mut signals).await?;
     let ui = Arc::new(Terminal::new(json));
     let config = ClientConfig {
-        hub: args.hub,
+        hub: super::client_access(args.at)?,
         room,
         choice,
         package,

@@ -1,5 +1,7 @@
 //! `loaner worker`.
 
+use loaner::actors::session::HubAccess;
+use loaner::identity::{IdentityError, Keeper, default_state_dir};
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
 use loaner::worker::jobs::archive::UnpackLimits;
 use loaner::worker::jobs::keeper::own_exe;
@@ -8,7 +10,7 @@ use loaner::worker::{Capabilities, JobSettings, Notice, RunningWorker, WorkerCon
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::args::WorkerArgs;
+use super::args::{HubOptions, WorkerArgs};
 use super::exit::{Exit, Failure};
 use super::{Signals, print};
 
@@ -27,8 +29,9 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     if let Some(memory) = args.gpu_memory_mb {
         capabilities.gpu_memory_mb = memory;
     }
+    let url = args.at.hub.to_string();
     let config = WorkerConfig {
-        hub: args.hub.clone(),
+        hub: access(args.at)?,
         room,
         capabilities,
         work_dir: args.work_dir.unwrap_or_else(default_base),
@@ -45,11 +48,27 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let mut worker = RunningWorker::start(config, notices).map_err(failure)?;
     loop {
         tokio::select! {
-            Some(notice) = heard.recv() => show(&notice, &args.hub.to_string(), json),
+            Some(notice) = heard.recv() => show(&notice, &url, json),
             ended = worker.ended() => return ended.map_err(failure),
             () = signals.next() => worker.stop(),
         }
     }
+}
+
+/// A worker has an identity that no other worker of this machine has, and keeps it from start to start.
+fn access(at: HubOptions) -> Result<HubAccess, Failure> {
+    let trust = super::trust(&at)?;
+    let url = at.hub.to_string();
+    let keeper = at
+        .state_dir
+        .or_else(default_state_dir)
+        .ok_or(IdentityError::NoPlace)
+        .and_then(|state| Keeper::worker(&state, &url))
+        .unwrap_or_else(|error| {
+            tracing::warn!(%error, "the worker's identity cannot be kept; it is a new one at each start");
+            Keeper::in_memory(&url)
+        });
+    Ok(HubAccess::new(at.hub, trust, keeper))
 }
 
 fn failure(error: WorkerError) -> Failure {

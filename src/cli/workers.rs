@@ -18,8 +18,9 @@ pub async fn run(args: WorkersArgs, json: bool) -> Result<(), Failure> {
             "which room? Give --room ID and --token T (a worker prints both when it starts)",
         )
     })?;
+    let hub = super::client_access(args.at)?;
     let workers = tokio::select! {
-        workers = list_workers(args.hub, room, args.min_gpu_memory) => workers.map_err(failure)?,
+        workers = list_workers(hub, room, args.min_gpu_memory) => workers.map_err(failure)?,
         () = signals.next() => return Err(Failure::say(Exit::Interrupted, "stopped by the user")),
     };
     if workers.is_empty() && !json {

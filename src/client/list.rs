@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::ClientError;
 use super::switchboard::describe::{describe, worker_filter};
-use crate::actors::session::{HubUrl, Send, SessionActor, SessionError, SessionNews, session};
+use crate::actors::session::{HubAccess, Send, SessionActor, SessionError, SessionNews, session};
 use crate::actors::{Died, Feed};
 use crate::charts::session::Input as SessionInput;
 use crate::wire::{FromHub, PeerInfo, RoomCredentials, ToHub};
@@ -25,7 +25,7 @@ struct Lister {
 /// # Errors
 /// When the hub is out of reach, or refuses.
 pub async fn list_workers(
-    hub: HubUrl,
+    hub: HubAccess,
     room: RoomCredentials,
     min_gpu_memory_mb: u64,
 ) -> Result<Vec<PeerInfo>, ClientError> {
@@ -36,7 +36,7 @@ pub async fn list_workers(
         let session = session(
             hub,
             Some(room),
-            Box::new(describe),
+            describe(),
             owner,
             "list",
             Some(ctx.address().recipient()),

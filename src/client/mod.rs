@@ -1,5 +1,6 @@
 //! The client, assembled: find a worker, reserve it, send a package, watch it run, get the results.
 
+mod inbox;
 mod list;
 pub mod package;
 mod reader;
@@ -11,11 +12,12 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+pub use self::inbox::{Inbox, InboxError, InboxMessage, InboxNews, ensure_identity, introduce};
 pub use self::list::list_workers;
 pub use self::package::{Package, PackageError};
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;
-use crate::actors::session::{HubUrl, SessionError};
+use crate::actors::session::{HubAccess, SessionError};
 use crate::charts::submission::Why;
 use crate::rtc::{DataPlane, RtcConfig};
 use crate::wire::{PeerInfo, RoomCredentials};
@@ -34,7 +36,7 @@ pub enum Choice {
 /// What a submission is made of.
 pub struct ClientConfig {
     /// The hub.
-    pub hub: HubUrl,
+    pub hub: HubAccess,
     /// The room to look in.
     pub room: RoomCredentials,
     /// Which worker of it.

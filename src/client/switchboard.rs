@@ -14,17 +14,18 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::inbox::introduce;
 use super::reader::ResultsComing;
 use super::{Choice, ClientConfig, ClientError, Package, Progress, Report, Ui};
 use crate::actors::peer::{LinkId, PeerActor};
-use crate::actors::session::{Send, SessionActor, SessionNews, session};
+use crate::actors::session::{HubAccess, Send, SessionActor, SessionNews, session};
 use crate::actors::submission::{SubmissionActor, SubmissionPerformer, Wanted};
 use crate::actors::transfer::TransferActor;
 use crate::actors::{Died, Feed, start};
 use crate::charts::submission::{Act, Input, Submission};
 use crate::rtc::{Channel, DataPlane, RtcConfig};
 use crate::wire::{PeerInfo, PeerMessage, RegisteredAuth, ToHub};
-use crate::worker::ice_server;
+use crate::worker::ice_servers;
 
 /// The user wants to stop.
 #[derive(Message)]
@@ -41,6 +42,7 @@ struct Link {
     addr: Addr<PeerActor>,
     channel: Option<Channel>,
     open: bool,
+    answered: bool,
 }
 
 /// The switchboard of a client.
@@ -53,6 +55,7 @@ pub struct Client {
     package: Package,
     output_dir: PathBuf,
     min_gpu_memory_mb: u64,
+    hub: HubAccess,
     session: Addr<SessionActor>,
     submission: Addr<SubmissionActor>,
     end: Option<oneshot::Sender<Result<Report, ClientError>>>,
@@ -72,6 +75,8 @@ pub struct Client {
     command_failed: bool,
     /// What went wrong, in the words of whoever saw it.
     detail: Option<String>,
+    /// Why there is no relay, where there is a server for it.
+    no_relay: Option<String>,
 }
 
 impl Client {
@@ -87,9 +92,9 @@ impl Client {
             let submission = start(Submission::new(), performer, "run", supervisor.clone());
             let (owner, room_id) = (ctx.address().recipient(), config.room.room_id.clone());
             let session = session(
-                config.hub,
+                config.hub.clone(),
                 Some(config.room),
-                Box::new(describe::describe),
+                describe::describe(),
                 owner,
                 "client",
                 supervisor,
@@ -103,6 +108,7 @@ impl Client {
                 package: config.package,
                 output_dir: config.output_dir,
                 min_gpu_memory_mb: config.min_gpu_memory_mb,
+                hub: config.hub,
                 session,
                 submission,
                 end: Some(end),
@@ -121,8 +127,23 @@ impl Client {
                 results: None,
                 command_failed: false,
                 detail: None,
+                no_relay: None,
             }
         })
+    }
+
+    /// The hub keeps mail for devices that it has seen.
+    fn introduce(&self) {
+        let known = self.hub.keeper.load().ok().flatten();
+        if known.is_none_or(|identity| identity.introduced) {
+            return;
+        }
+        let hub = self.hub.clone();
+        actix_rt::spawn(async move {
+            if let Err(error) = introduce(&hub).await {
+                tracing::debug!(%error, "the hub has not seen this device yet");
+            }
+        });
     }
 
     fn feed(&self, event: Input) {
@@ -138,6 +159,12 @@ impl Client {
             .as_ref()
             .map(|worker| worker.peer_id.clone())
             .unwrap_or_default()
+    }
+
+    /// Whether the worker is a Loaner too.
+    fn worker_is_ours(&self) -> bool {
+        let worker = self.worker.as_ref();
+        worker.is_some_and(|worker| worker.metadata.properties.contains_key("loaner"))
     }
 
     fn tell_worker(&self, message: &PeerMessage) {
@@ -160,13 +187,9 @@ impl Handler<SessionNews> for Client {
         match news {
             SessionNews::Registered(registered) => {
                 self.peer_id.clone_from(&registered.peer_id);
-                self.rtc.ice_servers = registered
-                    .ice_servers
-                    .iter()
-                    .cloned()
-                    .map(ice_server)
-                    .collect();
+                self.rtc.ice_servers = ice_servers(&registered.ice_servers);
                 self.present = *registered;
+                self.introduce();
                 self.ui.progress(Progress::Registered);
                 self.feed(Input::Start);
             }

@@ -5,10 +5,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::engine::ConnId;
 use super::filter::Filters;
 use super::mesh::{ICE_CANDIDATE, MESH_ANSWER, MESH_CONNECT};
 use super::metadata;
-use super::table::{ConnId, Now, Seat, Table};
+use super::table::{Now, Seat, Table};
 
 /// Offers remembered per peer as not yet answered, at most; the oldest is forgotten first.
 const OFFERS: usize = 32;
@@ -37,23 +38,42 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// The id token of a registration, if it is one and has one.
+    pub(super) fn id_token(&self) -> Option<&str> {
+        match self {
+            Frame::Object(object, _) => {
+                let register = object.get("type").and_then(Value::as_str) == Some("register");
+                filled(object, "id_token").filter(|_| register)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A refusal, or its absence. The value is the error frame for the sender.
 pub(super) type Outcome = Result<(), Value>;
 
 impl Table {
-    /// Handles one frame. Every answer and relayed frame is queued when this returns.
-    pub(super) fn frame(&mut self, conn: ConnId, frame: Frame, now: Now) {
+    /// Handles one frame; `user` is whose the id token in it is, if there is a good one. Every answer and relayed frame is
+    /// queued when this returns. False when the frame made no sense.
+    pub(super) fn frame(
+        &mut self,
+        conn: ConnId,
+        frame: Frame,
+        user: Option<&str>,
+        now: Now,
+    ) -> bool {
         let (object, bytes) = match frame {
             Frame::Object(object, bytes) => (object, bytes),
             Frame::NotAnObject => {
-                return self.reply(
-                    conn,
-                    error("INVALID_MESSAGE", "Message must be a JSON object"),
-                    now,
-                );
+                let refusal = error("INVALID_MESSAGE", "Message must be a JSON object");
+                self.reply(conn, refusal, now);
+                return false;
             }
             Frame::NotJson => {
-                return self.reply(conn, error("INVALID_JSON", "Invalid JSON format"), now);
+                self.reply(conn, error("INVALID_JSON", "Invalid JSON format"), now);
+                return false;
             }
         };
         let kind = object
@@ -62,10 +82,14 @@ impl Table {
             .unwrap_or_default()
             .to_owned();
         let outcome = match kind.as_str() {
-            "register" => return self.register(conn, &object, now),
+            "register" => {
+                self.register(conn, &object, user, now);
+                return true;
+            }
             "discover_peers" => self.discover(conn, &object, bytes, now),
             "update_metadata" => self.update_metadata(conn, &object, now),
             "peer_message" => self.peer_message(conn, object, now),
+            "mail" => self.mail(conn, &object),
             "offer" | "answer" | "candidate" => self.relay(conn, &kind, object, now),
             "mesh_connect" => self.mesh(conn, object, &MESH_CONNECT, now),
             "mesh_answer" => self.mesh(conn, object, &MESH_ANSWER, now),
@@ -82,6 +106,7 @@ impl Table {
             tracing::debug!(conn, kind = ?quoted(&kind), %refusal, "frame refused");
             self.reply(conn, refusal, now);
         }
+        true
     }
 
     fn reply(&mut self, conn: ConnId, frame: Value, now: Now) {

@@ -1,131 +1,165 @@
-//! The HTTP requests of signalling-server.md, section 1a, and the choice between them and a WebSocket.
+//! The HTTP requests of signalling-server.md, section 1a, and those of an operator.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
-use super::Service;
-use super::directory::{Admit, CreateRoom, Delete, Doomed, Figures};
-use super::metrics;
-use super::socket;
-use super::table::{Now, RoomRefused, deleted};
+use super::auth::TokenError;
+use super::core::Core;
+use super::deletion::deleted;
+use super::handshake::DEVICE_PATHS;
+use super::table::{Now, RoomRefused};
 use super::tokens::bearer;
-
-/// The paths kept for the token dialect of websocket-connection.md.
-const TOKEN_DIALECT: [&str; 2] = ["/ws", "/ws/"];
+use super::{access, metrics, operator};
 
 /// A response, or the refusal that takes its place.
-type Answer = Result<HttpResponse, HttpResponse>;
+pub(super) type Answer = Result<HttpResponse, HttpResponse>;
 
-/// Every request: a WebSocket on any path, else one of the few that there are.
+/// Every request that does not ask for a WebSocket.
 pub(super) async fn entry(
     request: HttpRequest,
     payload: web::Payload,
-    hub: web::Data<Service>,
+    hub: web::Data<Core>,
 ) -> HttpResponse {
-    let path = request.path().to_owned();
-    let upgrade = asks_for_websocket(&request);
-    if TOKEN_DIALECT.contains(&path.as_str()) {
-        return detail(
-            StatusCode::NOT_FOUND,
-            "This hub does not serve the token dialect; connect to / and register",
-        );
-    }
-    if upgrade {
-        return socket::open(&request, payload.into_inner(), &hub).await;
-    }
+    let start = Instant::now();
+    let response = answer(&request, payload.into_inner(), &hub)
+        .await
+        .unwrap_or_else(|refusal| refusal);
+    access::request(
+        &hub,
+        request.head(),
+        request.peer_addr(),
+        response.status(),
+        start,
+    );
+    response
+}
+
+async fn answer(request: &HttpRequest, payload: Payload, hub: &Core) -> Answer {
+    let path = request.path();
     let post = request.method() == Method::POST;
     let get = request.method() == Method::GET;
-    let payload = payload.into_inner();
-    let answer = match path.as_str() {
-        "/anonymous-signin" if post => sign_in(&request, &hub).await,
-        "/create-room" if post => create_room(&request, &hub).await,
-        "/delete-peer" if post => delete_peer(&request, payload, &hub).await,
-        "/delete-peers-and-room" if post => delete_peers_and_room(&request, payload, &hub).await,
+    match path {
+        "/anonymous-signin" if post => sign_in(request, payload, hub).await,
+        "/create-room" if post => create_room(request, hub).await,
+        "/delete-peer" if post => delete_peer(request, payload, hub).await,
+        "/delete-peers-and-room" if post => delete_peers_and_room(request, payload, hub).await,
         "/health" if get => Ok(HttpResponse::Ok().json(metrics::health(Now::read().epoch))),
-        "/metrics" if get => figures(&hub).await,
+        "/ready" if get => operator::ready(hub),
+        "/metrics" if get => Ok(operator::metrics(request, hub)),
+        "/connections" if get => operator::connections(request, hub),
+        "/rooms" if get => operator::rooms(request, hub),
+        "/limits" if get => operator::limits(request, hub),
         "/anonymous-signin" | "/create-room" | "/delete-peer" | "/delete-peers-and-room" => {
             Err(not_allowed("POST"))
         }
-        "/health" | "/metrics" => Err(not_allowed("GET")),
-        "/" if get => Err(HttpResponse::UpgradeRequired()
-            .insert_header((header::UPGRADE, "websocket"))
-            .json(json!({"detail": "This is a signalling server: connect with a WebSocket"}))),
-        _ => Err(detail(StatusCode::NOT_FOUND, "Not Found")),
-    };
-    answer.unwrap_or_else(|refusal| refusal)
-}
-
-fn asks_for_websocket(request: &HttpRequest) -> bool {
-    let upgrade = request
-        .headers()
-        .get(header::UPGRADE)
-        .and_then(|value| value.to_str().ok());
-    request.method() == Method::GET
-        && upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
-}
-
-async fn sign_in(request: &HttpRequest, hub: &Service) -> Answer {
-    admit(request, hub).await?;
-    let username = uuid::Uuid::new_v4().to_string();
-    match hub.tokens.issue(&username) {
-        Ok(id_token) => {
-            Ok(HttpResponse::Ok().json(json!({"id_token": id_token, "username": username})))
+        "/health" | "/ready" | "/metrics" | "/connections" | "/rooms" | "/limits" => {
+            Err(not_allowed("GET"))
         }
-        Err(error) => Err(detail(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            &format!("Anonymous sign-in failed: {error}"),
-        )),
+        _ if get && (path == "/" || DEVICE_PATHS.contains(&path)) => {
+            Err(HttpResponse::UpgradeRequired()
+                .insert_header((header::UPGRADE, "websocket"))
+                .json(json!({"detail": "This is a signalling server: connect with a WebSocket"})))
+        }
+        _ => Err(detail(StatusCode::NOT_FOUND, "Not Found")),
     }
 }
 
-async fn create_room(request: &HttpRequest, hub: &Service) -> Answer {
+/// What a sign-in may ask for, in its body. The original's peers send none.
+#[derive(Default, serde::Deserialize)]
+struct SignInAgain {
+    /// The refresh token of an earlier sign-in: the user is the same then.
+    refresh_token: Option<String>,
+    /// What the device calls itself; the token is good for the device dialect with it.
+    device_id: Option<String>,
+}
+
+/// Characters of a device's name for itself, at most.
+const DEVICE_CHARS: usize = 128;
+
+async fn sign_in(request: &HttpRequest, payload: Payload, hub: &Core) -> Answer {
+    admit(request, hub)?;
+    // Whatever else is in a body counts as none, as in the original.
+    let bytes = bytes(payload, hub).await.unwrap_or_default();
+    let again: SignInAgain = serde_json::from_slice(&bytes).unwrap_or_default();
+    let refused = |error: &dyn std::fmt::Display| {
+        let text = format!("Anonymous sign-in failed: {error}");
+        detail(StatusCode::INTERNAL_SERVER_ERROR, &text)
+    };
+    let username = match &again.refresh_token {
+        None => uuid::Uuid::new_v4().to_string(),
+        Some(token) => hub.verifier.verify_refresh(token).map_err(|error| {
+            let text = format!("Sign-in failed: {error}; sign in without a refresh token");
+            detail(StatusCode::UNAUTHORIZED, &text)
+        })?,
+    };
+    let device = again.device_id.as_deref();
+    if device.is_some_and(|id| {
+        id.is_empty() || id.chars().count() > DEVICE_CHARS || id.chars().any(char::is_control)
+    }) {
+        return Err(detail(StatusCode::BAD_REQUEST, "Invalid device_id"));
+    }
+    let id_token = hub
+        .verifier
+        .issue(&username, &username, device)
+        .map_err(|error| refused(&error))?;
+    let mut answer = json!({"id_token": id_token, "username": username});
+    // Only for those who know what it is: the others get the original's answer.
+    if device.is_some() || again.refresh_token.is_some() {
+        let refresh_token = hub
+            .verifier
+            .issue_refresh(&username)
+            .map_err(|error| refused(&error))?;
+        answer["refresh_token"] = refresh_token.into();
+    }
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+async fn create_room(request: &HttpRequest, hub: &Core) -> Answer {
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
         return Err(invalid(json!([{
             "type": "missing", "loc": ["header", "authorization"], "msg": "Field required", "input": null,
         }])));
     };
     let token = bearer(authorization.to_str().unwrap_or_default());
-    let user = hub.tokens.verify(token).map_err(|error| {
+    let user = user(hub, token).await.map_err(|error| {
         detail(
             StatusCode::UNAUTHORIZED,
             &format!("Token verification failed: {error}"),
         )
     })?;
-    admit(request, hub).await?;
-    match hub.directory.send(CreateRoom(user)).await {
-        Ok(Ok((room_id, token))) => {
+    admit(request, hub)?;
+    let created = hub.table().create_room(&user, Now::read());
+    match created {
+        Ok((room_id, token)) => {
             Ok(HttpResponse::Ok().json(json!({"room_id": room_id, "token": token})))
         }
-        Ok(Err(RoomRefused::TooManyOfUser)) => {
+        Err(RoomRefused::TooManyOfUser) => {
             let time = hub.config.room_lifetime.as_secs().max(1);
             Err(HttpResponse::TooManyRequests()
                 .insert_header((header::RETRY_AFTER, time))
                 .json(json!({"detail": "This user has as many rooms as one may have"})))
         }
-        Ok(Err(RoomRefused::HubFull)) => Err(come_back_later(Duration::from_secs(60))),
-        Err(_) => Err(come_back_later(Duration::from_secs(5))),
+        Err(RoomRefused::HubFull) => Err(come_back_later(Duration::from_secs(60))),
     }
 }
 
 /// Counts a request that costs the hub something against the address that it comes from.
-async fn admit(request: &HttpRequest, hub: &Service) -> Result<(), HttpResponse> {
+fn admit(request: &HttpRequest, hub: &Core) -> Result<(), HttpResponse> {
     let Some(from) = request.peer_addr() else {
         return Ok(());
     };
-    match hub.directory.send(Admit(from.ip())).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(wait)) => Err(HttpResponse::TooManyRequests()
+    hub.admit_signin(from.ip()).map_err(|wait| {
+        HttpResponse::TooManyRequests()
             .insert_header((header::RETRY_AFTER, wait.as_secs() + 1))
-            .json(json!({"detail": "Too many requests from this address"}))),
-        Err(_) => Err(come_back_later(Duration::from_secs(5))),
-    }
+            .json(json!({"detail": "Too many requests from this address"}))
+    })
 }
 
-async fn delete_peer(request: &HttpRequest, payload: Payload, hub: &Service) -> Answer {
+async fn delete_peer(request: &HttpRequest, payload: Payload, hub: &Core) -> Answer {
     let body = body(payload, hub).await?;
     match named(&body, "peer_id") {
         Some(id) => delete(Doomed::Peer(id), request, &body, hub).await,
@@ -133,7 +167,7 @@ async fn delete_peer(request: &HttpRequest, payload: Payload, hub: &Service) -> 
     }
 }
 
-async fn delete_peers_and_room(request: &HttpRequest, payload: Payload, hub: &Service) -> Answer {
+async fn delete_peers_and_room(request: &HttpRequest, payload: Payload, hub: &Core) -> Answer {
     let body = body(payload, hub).await?;
     match (named(&body, "room_id"), named(&body, "peer_id")) {
         (Some(room), _) => delete(Doomed::Room(room), request, &body, hub).await,
@@ -142,13 +176,26 @@ async fn delete_peers_and_room(request: &HttpRequest, payload: Payload, hub: &Se
     }
 }
 
+/// The user of an id token.
+async fn user(hub: &Core, token: &str) -> Result<String, TokenError> {
+    let identity = hub.verifier.verify_fetching(token).await?;
+    Ok(identity.user)
+}
+
+/// What is to be deleted.
+enum Doomed {
+    Peer(String),
+    Room(String),
+    RoomOf(String),
+}
+
 /// Deletes as the user of the id token, which is in the header or in the body's `id_token`. The original's peers send
 /// none, having closed their socket before: then there is nothing left that needs one.
 async fn delete(
     what: Doomed,
     request: &HttpRequest,
     body: &Map<String, Value>,
-    hub: &Service,
+    hub: &Core,
 ) -> Answer {
     let header = request
         .headers()
@@ -157,18 +204,17 @@ async fn delete(
     let token = header
         .map(bearer)
         .or_else(|| body.get("id_token").and_then(Value::as_str));
-    let caller = token.and_then(|token| hub.tokens.verify(token).ok());
-    match hub.directory.send(Delete { what, caller }).await {
-        Ok(outcome) => Ok(status(outcome)),
-        Err(_) => Err(come_back_later(Duration::from_secs(5))),
-    }
-}
-
-async fn figures(hub: &Service) -> Answer {
-    match hub.directory.send(Figures).await {
-        Ok(figures) => Ok(HttpResponse::Ok().json(metrics::metrics(&figures, Now::read().epoch))),
-        Err(_) => Err(come_back_later(Duration::from_secs(5))),
-    }
+    let caller = match token {
+        Some(token) => user(hub, token).await.ok(),
+        None => None,
+    };
+    let (caller, now) = (caller.as_deref(), Now::read());
+    let mut table = hub.table();
+    Ok(status(match what {
+        Doomed::Peer(id) => table.delete_peer(&id, caller, now),
+        Doomed::Room(id) => table.delete_room(&id, caller, now),
+        Doomed::RoomOf(id) => table.delete_room_of(&id, caller, now),
+    }))
 }
 
 fn named(body: &Map<String, Value>, key: &str) -> Option<String> {
@@ -178,34 +224,33 @@ fn named(body: &Map<String, Value>, key: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// A JSON object as the request's body, of bounded size and time. The refusals have the original's shape.
-async fn body(payload: Payload, hub: &Service) -> Result<Map<String, Value>, HttpResponse> {
+/// The request's body, of bounded size and time.
+async fn bytes(payload: Payload, hub: &Core) -> Result<web::Bytes, HttpResponse> {
     let limits = &hub.config.limits;
     let reading = actix_web::body::to_bytes_limited(
         actix_web::body::BodyStream::new(payload),
         limits.body_bytes,
     );
-    let bytes = match tokio::time::timeout(limits.request_time, reading).await {
-        Ok(Ok(Ok(bytes))) => bytes,
-        Ok(Ok(Err(_))) => {
-            return Err(detail(
-                StatusCode::BAD_REQUEST,
-                "The request body could not be read",
-            ));
-        }
-        Ok(Err(_)) => {
-            return Err(detail(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Request body too large",
-            ));
-        }
-        Err(_) => {
-            return Err(detail(
-                StatusCode::REQUEST_TIMEOUT,
-                "The request body took too long",
-            ));
-        }
-    };
+    match tokio::time::timeout(limits.request_time, reading).await {
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Err(_))) => Err(detail(
+            StatusCode::BAD_REQUEST,
+            "The request body could not be read",
+        )),
+        Ok(Err(_)) => Err(detail(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Request body too large",
+        )),
+        Err(_) => Err(detail(
+            StatusCode::REQUEST_TIMEOUT,
+            "The request body took too long",
+        )),
+    }
+}
+
+/// A JSON object as the request's body. The refusals have the original's shape.
+async fn body(payload: Payload, hub: &Core) -> Result<Map<String, Value>, HttpResponse> {
+    let bytes = bytes(payload, hub).await?;
     if bytes.is_empty() {
         return Err(invalid(
             json!([{"type": "missing", "loc": ["body"], "msg": "Field required", "input": null}]),
@@ -234,7 +279,7 @@ fn status(outcome: &str) -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": outcome}))
 }
 
-fn detail(code: StatusCode, what: &str) -> HttpResponse {
+pub(super) fn detail(code: StatusCode, what: &str) -> HttpResponse {
     HttpResponse::build(code).json(json!({"detail": what}))
 }
 

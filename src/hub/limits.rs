@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use super::mail::MailLimits;
+
 /// Bounds on what peers may send, hold and ask for. The defaults leave real peers far from every bound.
 #[derive(Debug, Clone)]
 pub struct HubLimits {
     /// Bytes of one WebSocket message, in either direction (1 MiB, as the peers' own limit). A larger one from a peer
     /// closes its socket with 1009.
     pub message_bytes: usize,
-    /// Bytes that may wait for one socket (4 MiB). A reader that is further behind is closed with 1011.
+    /// Bytes that may wait for one socket (4 MiB), at least four times `message_bytes`. A reader that is further behind is
+    /// closed with 1011, or 4413 in the device dialect.
     pub outbox_bytes: usize,
     /// Bytes a second that one socket may send for long (16 MiB, twice that in a burst). Beyond it the hub reads more
     /// slowly; nothing is lost.
@@ -19,8 +22,19 @@ pub struct HubLimits {
     pub body_bytes: usize,
     /// Time for a request's head, and again for its body (10 s).
     pub request_time: Duration,
-    /// WebSocket connections at a time (4096). Beyond it the handshake is refused with 503.
+    /// WebSocket connections at a time, of both dialects (16 384, or fewer where the system's limit on open files is
+    /// lower). Beyond it the handshake is refused with 503.
     pub sockets: usize,
+    /// Past so many connections (nine tenths of `sockets`) a device is let in only when its user is connected, or was lately.
+    pub sockets_soft: usize,
+    /// Connections of one user in the device dialect (10). For one more, the oldest is closed with 4428.
+    pub connections_per_user: usize,
+    /// WebSocket handshakes from one address in a minute (6000, all of which may come at once). Beyond it they are
+    /// refused with 429.
+    pub handshakes_per_minute: u32,
+    /// Messages a second that one socket of the device dialect may send for long (2000, twice that in a burst). Beyond
+    /// it a message is refused with `RATE_LIMITED`; a sender that goes on is closed with 4429.
+    pub socket_messages_per_second: u32,
     /// TCP connections of one server thread (8192). Beyond it they wait in the listener's backlog.
     pub connections_per_thread: usize,
     /// Server threads (2).
@@ -37,8 +51,105 @@ pub struct HubLimits {
     pub metadata_bytes: usize,
     /// Bytes of a `discover_peers` frame (16 KiB).
     pub query_bytes: usize,
+    /// Wrong tokens that one address may try at one room in a minute (10). Beyond it the address is refused there, with any
+    /// token.
+    pub guesses_per_minute: u32,
     /// Sign-ins and new rooms from one address in a minute (600).
     pub signins_per_minute: u32,
+}
+
+/// How many times a message, or a window of unacknowledged ones, fits into what may wait for a socket: frames are longer
+/// than what they carry, the more so in the other format.
+const OUTBOX_SHARE: usize = 4;
+/// Open files that are left for what is not a socket: listeners, the store, the log.
+const OTHER_FILES: u64 = 64;
+
+/// The limits that are plain numbers, by name.
+macro_rules! named {
+    ($($name:ident: $kind:ty),+ $(,)?) => {
+        impl HubLimits {
+            /// The names of the limits that can be read and changed by name; times are in seconds.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+, "unregistered_time", "request_time"];
+
+            /// A limit by its name.
+            pub fn get(&self, name: &str) -> Option<u64> {
+                match name {
+                    $(stringify!($name) => u64::try_from(self.$name).ok(),)+
+                    "unregistered_time" => Some(self.unregistered_time.as_secs()),
+                    "request_time" => Some(self.request_time.as_secs()),
+                    _ => None,
+                }
+            }
+
+            /// Changes a limit by its name; numbers that do not fit become the largest that does. False when there is no
+            /// such limit.
+            pub fn set(&mut self, name: &str, value: u64) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name = <$kind>::try_from(value).unwrap_or(<$kind>::MAX),)+
+                    "unregistered_time" => self.unregistered_time = Duration::from_secs(value),
+                    "request_time" => self.request_time = Duration::from_secs(value),
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+named! {
+    message_bytes: usize,
+    outbox_bytes: usize,
+    socket_bytes_per_second: u32,
+    socket_messages_per_second: u32,
+    body_bytes: usize,
+    sockets: usize,
+    sockets_soft: usize,
+    connections_per_user: usize,
+    connections_per_thread: usize,
+    threads: usize,
+    rooms: usize,
+    rooms_per_user: usize,
+    peers_per_room: usize,
+    metadata_bytes: usize,
+    query_bytes: usize,
+    handshakes_per_minute: u32,
+    signins_per_minute: u32,
+    guesses_per_minute: u32,
+}
+
+impl HubLimits {
+    /// Holds no more sockets than the process may have open files.
+    pub(super) fn fit(&mut self, open_files: u64) {
+        let room = usize::try_from(open_files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+        if room < self.sockets {
+            tracing::warn!(
+                sockets = room,
+                wanted = self.sockets,
+                "the limit on open files bounds the sockets"
+            );
+            self.sockets = room;
+        }
+        // One message, in the larger of the two formats, has to fit; else its reader would be cut off for it each time.
+        let least = self.message_bytes.saturating_mul(OUTBOX_SHARE);
+        if self.outbox_bytes < least {
+            tracing::warn!(
+                outbox_bytes = least,
+                wanted = self.outbox_bytes,
+                "what waits for a socket has to hold four messages"
+            );
+            self.outbox_bytes = least;
+        }
+        self.sockets_soft = self.sockets_soft.min(self.sockets - self.sockets / 10);
+    }
+}
+
+impl HubLimits {
+    /// Gives no device more at a time than may wait for its socket: one that reads must not be cut off for its backlog.
+    pub(super) fn fit_mail(&self, mail: &mut MailLimits) {
+        let most = (self.outbox_bytes / OUTBOX_SHARE).max(1);
+        mail.window_bytes = mail.window_bytes.min(most);
+        mail.page_bytes = mail.page_bytes.min(most);
+    }
 }
 
 impl Default for HubLimits {
@@ -49,7 +160,11 @@ impl Default for HubLimits {
             socket_bytes_per_second: 16 << 20,
             body_bytes: 16 << 10,
             request_time: Duration::from_secs(10),
-            sockets: 4096,
+            sockets: 16_384,
+            sockets_soft: 16_384 / 10 * 9,
+            connections_per_user: 10,
+            handshakes_per_minute: 6000,
+            socket_messages_per_second: 2000,
             connections_per_thread: 8192,
             threads: 2,
             unregistered_time: Duration::from_secs(60),
@@ -58,9 +173,19 @@ impl Default for HubLimits {
             peers_per_room: 256,
             metadata_bytes: 16 << 10,
             query_bytes: 16 << 10,
+            guesses_per_minute: 10,
             signins_per_minute: 600,
         }
     }
+}
+
+/// The longest that anybody is told to wait, also where a limit of 0 lets nothing pass at all.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// The time in which `amount` comes in at `rate` a second.
+fn time_for(amount: f64, rate: f64) -> Duration {
+    let time = Duration::try_from_secs_f64(amount / rate).unwrap_or(LONGEST_WAIT);
+    time.min(LONGEST_WAIT)
 }
 
 /// A token bucket: `rate` units a second, at most `burst` saved up.
@@ -93,17 +218,31 @@ impl Bucket {
     pub(super) fn take(&mut self, amount: f64, now: Instant) -> Duration {
         self.refill(now);
         self.level -= amount;
-        Duration::try_from_secs_f64(-self.level.min(0.0) / self.rate).unwrap_or(Duration::MAX)
+        time_for(-self.level.min(0.0), self.rate)
     }
 
     /// Takes one unit if there is one; else says when there will be.
-    fn try_take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(super) fn try_take(&mut self, now: Instant) -> Result<(), Duration> {
         self.refill(now);
         if self.level >= 1.0 {
             self.level -= 1.0;
             return Ok(());
         }
-        Err(Duration::try_from_secs_f64((1.0 - self.level) / self.rate).unwrap_or(Duration::MAX))
+        Err(time_for(1.0 - self.level, self.rate))
+    }
+}
+
+impl Bucket {
+    /// Whether a unit could be taken.
+    pub(super) fn has_one(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.level >= 1.0
+    }
+
+    /// Whether nothing was taken for so long that it does not matter any more.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.level >= self.burst
     }
 }
 
@@ -129,10 +268,7 @@ impl PerAddress {
     /// Counts one request from `from`, or says how long to stay away.
     pub(super) fn admit(&mut self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.buckets.len() >= Self::ADDRESSES {
-            self.buckets.retain(|_, bucket| {
-                bucket.refill(now);
-                bucket.level < bucket.burst
-            });
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
             if self.buckets.len() >= Self::ADDRESSES {
                 self.buckets.clear();
             }
@@ -146,7 +282,7 @@ impl PerAddress {
 }
 
 /// An IPv6 customer has a /64, so that is what counts as one address.
-fn network(addr: IpAddr) -> IpAddr {
+pub(super) fn network(addr: IpAddr) -> IpAddr {
     match addr {
         IpAddr::V4(_) => addr,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
@@ -199,6 +335,16 @@ mod tests {
             assert_eq!(limit.admit(IpAddr::V4(n.into()), start), Ok(()));
         }
         assert!(limit.buckets.len() <= PerAddress::ADDRESSES);
+    }
+
+    #[test]
+    fn nobody_is_told_to_wait_for_ever() {
+        let start = Instant::now();
+        for rate in [0.0, 1e-300, f64::MIN_POSITIVE] {
+            let mut bucket = Bucket::new(rate, 0.0, start);
+            assert_eq!(bucket.try_take(start), Err(LONGEST_WAIT));
+            assert_eq!(bucket.take(1e300, start), LONGEST_WAIT);
+        }
     }
 
     #[test]

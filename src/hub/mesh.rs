@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::engine::ConnId;
 use super::frames::{Outcome, error, filled, quoted, truthy};
-use super::table::{ConnId, Now, Table};
+use super::table::{Now, Table};
 
 /// How one of the mesh's frames is rebuilt, and what its failures say.
 pub(super) struct Mesh {

@@ -3,51 +3,79 @@
 //! It introduces workers and clients to one another (signalling-server.md, sections 1a and 2a to 2d) and then steps
 //! aside. WebSocket and HTTP share one port, and any number of further listeners.
 //!
-//! * `table` is the one structure of rooms, peers and connections: no socket, no clock, no lock. `frames`,
-//!   `register` and `mesh` say what a frame does to it, `filter` and `metadata` what is found and what is kept.
-//! * `directory` is the one actor that owns the table; everything that changes it is a message to it.
-//! * `socket` moves frames between a WebSocket and the directory, with a bounded queue (`outbox`) on the way out
-//!   and a bounded reader (`guard`) on the way in.
-//! * `http` answers the requests of section 1a.
+//! * `server` listens (`tls`), `handshake` decides who may come in (`auth`), `http` answers the requests of section 1a and
+//!   those of an operator (`operator`, `state`, `metrics`, `prometheus`, `access`).
+//! * `connection` is the actor of one socket, driven by the chart `hub_connection`; `line` is the socket as a stream, and
+//!   `outbox` the bounded way out of it. `device` is the device dialect, `frames` the signalling dialect.
+//! * `table` is the one structure of connections (`connections`), rooms and peers: no socket, no clock. `register`, `mesh`,
+//!   `notices`, `post` and `deletion` say what is done to it, `filter` and `metadata` what is found and what is kept,
+//!   `keeping` what outlives a restart. `core` holds it, behind one lock.
+//! * `engine` is the seam behind which messages between devices are routed (`mail`) and kept (`store`).
 
-mod directory;
+mod access;
+pub mod auth;
+mod connection;
+mod connections;
+mod core;
+mod deletion;
+mod device;
+pub mod engine;
 mod filter;
 mod frames;
-mod guard;
+mod guesses;
+mod handshake;
 mod http;
+pub mod ice;
+mod keeping;
 mod limits;
+mod line;
+pub mod mail;
 mod mesh;
 mod metadata;
 mod metrics;
+mod notices;
+mod operator;
 mod outbox;
+mod post;
+mod prometheus;
 mod register;
 mod room;
-mod socket;
+mod server;
+mod state;
+pub mod store;
 mod table;
+mod tls;
 mod tokens;
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
-use actix::{Actor, Addr};
-use actix_web::dev::{Extensions, ServerHandle};
-use actix_web::{App, HttpServer, web};
-use socket2::{Domain, Protocol, Socket, Type};
+use actix_server::ServerHandle;
 use tokio::sync::oneshot;
 
 pub use limits::HubLimits;
+pub use tls::{TlsError, TlsFiles};
 
-use directory::{Directory, Drain};
-use table::Table;
-use tokens::Tokens;
+use self::core::Core;
+use auth::{AuthConfig, AuthConfigError, Secret, Verifier};
+use mail::{Mail, MailLimits};
+use store::{OpenError, Place, SqliteStore, Store};
+use table::Now;
+use tls::Certificate;
 
 /// How long a draining hub waits for the peers to answer the close frames, before it drops them.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
-/// Connections that the system holds for a listener until they are accepted.
-const BACKLOG: i32 = 1024;
+/// How long the store may take for its first entry.
+const START_TIME: Duration = Duration::from_secs(30);
+/// How long a stopping hub may take to write down what is in memory.
+const FLUSH_TIME: Duration = Duration::from_secs(10);
+/// Time between two looks for what is due in the mailboxes.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two looks for rooms that have expired, and for a new certificate.
+const SWEEP: u32 = 5;
 
 /// How a hub is set up. [`HubConfig::default`] is a hub on `127.0.0.1:8080` with the times of the original server.
 #[derive(Debug, Clone)]
@@ -57,21 +85,37 @@ pub struct HubConfig {
     /// How long an empty room can be entered, from its creation or from the last departure (2 h).
     /// A room does not expire while peers are in it.
     pub room_lifetime: Duration,
-    /// How long an id token from `/anonymous-signin` is good (1 h).
-    pub id_token_lifetime: Duration,
-    /// Time between two WebSocket pings to a peer (20 s).
+    /// Whose tokens are accepted, and how long the hub's own are good (1 h).
+    pub auth: AuthConfig,
+    /// How long a peer may say nothing before it is pinged (25 s, of which up to a tenth is left to chance).
     pub ping_interval: Duration,
-    /// How long past a ping a silent peer is kept (20 s): it is closed when nothing was heard for
-    /// `ping_interval + pong_timeout`.
+    /// How long it may take to answer (10 s): a peer that is gone is closed after both together.
     pub pong_timeout: Duration,
     /// Whether the JSON frame `{"type":"ping"}` is sent as well, each `ping_interval`. The peers of 2026 hang up
     /// without it; those of 2025 only log it. Off by default.
     pub json_ping: bool,
-    /// The `ice_servers` of `registered_auth`, as the peers' WebRTC stack reads them: objects with no keys other than
-    /// `urls`, `username`, `credential` and `credentialType`. Empty by default.
-    pub ice_servers: Vec<serde_json::Value>,
-    /// The `mesh_ice_servers` of `registered_auth`; the same form. Empty by default.
+    /// The STUN and TURN servers of `registered_auth`. None by default.
+    pub ice: ice::IceConfig,
+    /// The `mesh_ice_servers` of `registered_auth`, as the peers' WebRTC stack reads them: objects with no keys other
+    /// than `urls`, `username`, `credential` and `credentialType`. Empty by default.
     pub mesh_ice_servers: Vec<serde_json::Value>,
+    /// The hub's name among others, which its ids carry: letters, digits and dashes (`hub`).
+    pub node: String,
+    /// Where rooms, mailboxes and the hub's secret are kept (in memory, and gone when the hub stops).
+    pub store: Place,
+    /// Bounds on mailboxes.
+    pub mail: MailLimits,
+    /// TLS for every listener.
+    pub tls: Option<TlsFiles>,
+    /// The origins whose pages may open a WebSocket, as browsers name them (`https://lab.example`). Empty: any. Programs other
+    /// than browsers name none, and are not asked for one.
+    pub origins: Vec<String>,
+    /// The token of the administrator, for `/connections`, `/rooms` and `/limits`. None: they do not exist.
+    pub admin_token: Option<Secret>,
+    /// Whether room tokens have the classic short form, of 24 bits, which can be guessed. Off by default: 128 bits.
+    pub classic_room_tokens: bool,
+    /// Whether each request and the end of each socket gets a line in the log (`loaner::access`).
+    pub access_log: bool,
     /// Bounds on what peers may send, hold and ask for.
     pub limits: HubLimits,
 }
@@ -81,12 +125,20 @@ impl Default for HubConfig {
         HubConfig {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             room_lifetime: Duration::from_secs(2 * 60 * 60),
-            id_token_lifetime: Duration::from_secs(60 * 60),
-            ping_interval: Duration::from_secs(20),
-            pong_timeout: Duration::from_secs(20),
+            auth: AuthConfig::default(),
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(10),
             json_ping: false,
-            ice_servers: Vec::new(),
+            ice: ice::IceConfig::default(),
             mesh_ice_servers: Vec::new(),
+            node: "hub".to_owned(),
+            store: Place::Memory,
+            mail: MailLimits::default(),
+            tls: None,
+            origins: Vec::new(),
+            admin_token: None,
+            classic_room_tokens: false,
+            access_log: true,
             limits: HubLimits::default(),
         }
     }
@@ -106,6 +158,24 @@ pub enum HubError {
         /// What the system said.
         source: io::Error,
     },
+    /// The name of the node cannot be a part of an id.
+    #[error("`{0}` cannot be the name of a hub: use 1 to 32 letters, digits and dashes")]
+    Node(String),
+    /// The tokens that are to be accepted are not set up right.
+    #[error("tokens: {0}")]
+    Auth(#[from] AuthConfigError),
+    /// A STUN or TURN server cannot be used.
+    #[error("ICE servers: {0}")]
+    Ice(#[from] ice::IceConfigError),
+    /// The certificate cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The store cannot be opened.
+    #[error("store: {0}")]
+    Store(#[from] OpenError),
+    /// The store cannot be written.
+    #[error("store: {0}; is the disk full?")]
+    NotWritten(String),
     /// The server's accept loop failed while it ran.
     #[error("the hub's server ended: {0}")]
     Server(io::Error),
@@ -125,100 +195,192 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // A hub that is restarted gets its port back although old connections linger.
-    socket.set_reuse_address(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// The hub, not yet running.
 #[derive(Debug)]
 pub struct Hub;
 
 impl Hub {
-    /// Binds every address of `config` and starts to serve. It must be called within a running `actix_rt::System`,
-    /// whose arbiter then holds the directory. The hub serves until [`RunningHub::stop`] or the end of the system.
-    pub fn start(config: HubConfig) -> Result<RunningHub, HubError> {
-        if config.listen.is_empty() {
-            return Err(HubError::NoListener);
-        }
+    /// Looks whether a hub could start with this: everything but the listeners is opened, and closed again.
+    pub fn check(config: &HubConfig) -> Result<(), HubError> {
+        Parts::open(config).map(drop)
+    }
+
+    /// Binds every address of `config` and starts to serve. It must be called within a running `actix_rt::System`. The hub
+    /// serves until [`RunningHub::stop`] or the end of the system.
+    pub fn start(mut config: HubConfig) -> Result<RunningHub, HubError> {
+        let parts = Parts::open(&config)?;
+        config.limits.fit(open_files());
+        config.limits.fit_mail(&mut config.mail);
         // Bound before anything is started, so that there is nothing to undo.
         let listeners = config
             .listen
             .iter()
-            .map(|&addr| bind(addr).map_err(|source| HubError::Bind { addr, source }))
+            .map(|&addr| server::bind(addr).map_err(|source| HubError::Bind { addr, source }))
             .collect::<Result<Vec<_>, _>>()?;
         let config = Arc::new(config);
-        let tokens = Arc::new(Tokens::new(config.id_token_lifetime));
-        let table = Table::new(Arc::clone(&config), Arc::clone(&tokens));
-        let service = web::Data::new(Service {
-            directory: Directory::new(table).start(),
-            tokens,
-            config: Arc::clone(&config),
-        });
-
-        let directory = service.directory.clone();
-        let mut server = HttpServer::new(move || {
-            App::new()
-                .app_data(service.clone())
-                .default_service(web::to(http::entry))
-        })
-        .workers(config.limits.threads)
-        .max_connections(config.limits.connections_per_thread)
-        .tcp_nodelay(true)
-        .client_request_timeout(config.limits.request_time)
-        .on_connect(|io, data: &mut Extensions| socket::remember(io, data))
-        .disable_signals();
-        for (listener, &addr) in listeners.into_iter().zip(&config.listen) {
-            server = server
-                .listen(listener)
-                .map_err(|source| HubError::Bind { addr, source })?;
-        }
-        let addrs = server.addrs();
-
-        let server = server.run();
+        let mut recovered = parts.recovered;
+        let (rooms, peers) = (
+            std::mem::take(&mut recovered.rooms),
+            std::mem::take(&mut recovered.peers),
+        );
+        let store = Arc::new(parts.store);
+        let kept = Arc::clone(&store) as Arc<dyn Store>;
+        let engine = Mail::new(kept, recovered, &config.node, config.mail.clone());
+        // Whoever comes first finds ids reserved.
+        written(&*store)?;
+        let core = Arc::new(Core::new(Arc::clone(&config), parts.verifier, engine));
+        core.table().restore(rooms, peers, Now::read());
+        let addrs = listeners
+            .iter()
+            .zip(&config.listen)
+            .map(|(listener, &addr)| {
+                listener
+                    .local_addr()
+                    .map_err(|source| HubError::Bind { addr, source })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let tls = match &parts.certificate {
+            None => None,
+            Some(certificate) => Some(
+                certificate
+                    .server()
+                    .map_err(io::Error::other)
+                    .map_err(HubError::Server)?,
+            ),
+        };
+        let server = server::serve(&core, listeners, tls).map_err(HubError::Server)?;
         let handle = server.handle();
         let (ended_tx, ended) = oneshot::channel();
         actix_rt::spawn(async move {
             // Nobody waits for the end any more when the receiver is gone, so there is nobody to tell.
             let _ = ended_tx.send(server.await);
         });
+        let ticking = actix_rt::spawn(tick(Arc::clone(&core), parts.certificate));
         tracing::info!(?addrs, "hub listening");
         Ok(RunningHub {
             addrs,
-            directory,
+            core,
+            store,
             handle,
+            ticking,
             ended: Some(ended),
         })
     }
 }
 
+/// What a hub is made of, before it listens.
+struct Parts {
+    verifier: Verifier,
+    certificate: Option<Arc<Certificate>>,
+    store: SqliteStore,
+    recovered: store::Recovered,
+}
+
+impl Parts {
+    fn open(config: &HubConfig) -> Result<Self, HubError> {
+        if config.listen.is_empty() {
+            return Err(HubError::NoListener);
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if !(1..=32).contains(&config.node.len()) || !config.node.chars().all(fits) {
+            return Err(HubError::Node(config.node.clone()));
+        }
+        config.ice.check()?;
+        let certificate = config.tls.clone().map(Certificate::load).transpose()?;
+        // Looked at before the store is made, so that a mistake leaves nothing behind.
+        Verifier::new(config.auth.clone(), &[0; 32])?;
+        let (store, recovered) = SqliteStore::open(&config.store)?;
+        let verifier = Verifier::new(config.auth.clone(), &recovered.secret)?;
+        Ok(Parts {
+            verifier,
+            certificate,
+            store,
+            recovered,
+        })
+    }
+}
+
+/// Waits until everything that the store was told is on disk.
+fn written(store: &dyn Store) -> Result<(), HubError> {
+    let (done, written) = std::sync::mpsc::channel();
+    store.sync(Box::new(move |answer| {
+        // Whoever waited may have given up.
+        let _ = done.send(answer);
+    }));
+    match written.recv_timeout(START_TIME) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(failed)) => Err(HubError::NotWritten(failed.to_string())),
+        Err(_) => Err(HubError::NotWritten(
+            "it takes too long to write".to_owned(),
+        )),
+    }
+}
+
+/// Does what is due, for as long as the hub runs.
+async fn tick(core: Arc<Core>, certificate: Option<Arc<Certificate>>) {
+    for count in 1.. {
+        tokio::time::sleep(TICK).await;
+        core.engine.tick();
+        if count % SWEEP == 0 {
+            core.table().sweep(Now::read());
+            if let Some(certificate) = &certificate {
+                certificate.renew();
+            }
+        }
+    }
+}
+
+/// How many files the process may have open.
+fn open_files() -> u64 {
+    nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .map_or(1024, |(soft, _)| soft)
+}
+
+impl fmt::Debug for RunningHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningHub")
+            .field("addrs", &self.addrs)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A hub that serves. Dropping it does not stop the hub; [`RunningHub::stop`] does.
-#[derive(Debug)]
 pub struct RunningHub {
     /// The bound addresses, in the order of [`HubConfig::listen`], with port 0 replaced by the one that was picked.
     pub addrs: Vec<SocketAddr>,
-    directory: Addr<Directory>,
+    core: Arc<Core>,
+    store: Arc<SqliteStore>,
     handle: ServerHandle,
+    ticking: actix_rt::task::JoinHandle<()>,
     /// None once the end has been told.
     ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
 impl RunningHub {
-    /// Stops gracefully: no new connections, every socket closed with 1001 and given 3 s to answer, then the listeners
-    /// close.
+    /// Whether it speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.core.config.tls.is_some()
+    }
+
+    /// Stops gracefully: no new connections, every socket told to come back (1001, or 4000 in the device dialect) and given
+    /// 3 s to answer, what is in memory written down; then the listeners close.
     pub async fn stop(self) {
         self.handle.pause().await;
-        if let Ok(drained) = self.directory.send(Drain).await {
-            // Peers that do not answer in time are dropped with the server.
-            let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+        // Senders hear of what they sent while they are still there.
+        self.core.engine.flush(FLUSH_TIME).await;
+        self.core.drain(DRAIN_TIME).await;
+        self.ticking.abort();
+        if !self.core.engine.flush(FLUSH_TIME).await {
+            tracing::error!(
+                "not everything could be written down; senders without a receipt will send again"
+            );
         }
         self.handle.stop(false).await;
         if let Some(ended) = self.ended {
             let _ = ended.await;
+        }
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "the store was not closed well");
         }
         tracing::info!("hub stopped");
     }
@@ -236,11 +398,4 @@ impl RunningHub {
             Ok(Ok(())) | Err(_) => Ok(()),
         }
     }
-}
-
-/// What every request handler needs.
-struct Service {
-    directory: Addr<Directory>,
-    tokens: Arc<Tokens>,
-    config: Arc<HubConfig>,
 }

@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::engine::ConnId;
 use super::frames::{filled, truthy};
 use super::metadata;
+use super::prometheus::Limit;
 use super::room::{Peer, json_bytes, listed_bytes};
-use super::table::{ConnId, Now, Table};
+use super::table::{Now, Table};
 use super::tokens::same_secret;
 
 /// Characters of a peer id, at most. Real ones are UUIDs.
@@ -18,8 +20,14 @@ const FRAME_MARGIN: usize = 16 << 10;
 impl Table {
     /// Registers a connection as a peer of a room, or says why not. A refused attempt changes nothing: neither for the
     /// peer that it names nor for what the connection was registered as before.
-    pub(super) fn register(&mut self, conn: ConnId, frame: &Map<String, Value>, now: Now) {
-        match self.admit(conn, frame, now) {
+    pub(super) fn register(
+        &mut self,
+        conn: ConnId,
+        frame: &Map<String, Value>,
+        user: Option<&str>,
+        now: Now,
+    ) {
+        match self.admit(conn, frame, user, now) {
             Err(refusal) => {
                 tracing::debug!(conn, %refusal, "registration refused");
                 self.deliver(conn, &refusal, now);
@@ -40,13 +48,14 @@ impl Table {
 
     /// The checks, in the original's order; then our own.
     fn admit(
-        &self,
+        &mut self,
         conn: ConnId,
         frame: &Map<String, Value>,
+        user: Option<&str>,
         now: Now,
     ) -> Result<(String, Peer), Value> {
         let field = |name| filled(frame, name);
-        let (Some(id), Some(room_id), Some(token), Some(id_token)) = (
+        let (Some(id), Some(room_id), Some(token), Some(_)) = (
             field("peer_id"),
             field("room_id"),
             field("token"),
@@ -54,14 +63,20 @@ impl Table {
         ) else {
             return Err(refused("Missing required fields during registration."));
         };
-        let Ok(user) = self.tokens.verify(id_token) else {
+        let Some(user) = user.map(str::to_owned) else {
             // This one refusal has no `type`, as in the original.
             return Err(json!({"error": "Invalid token"}));
         };
         let Some(room) = self.rooms.get(room_id).filter(|room| !room.gone()) else {
             return Err(refused("Room not found"));
         };
-        if !same_secret(&room.token, token) {
+        let from = self.connections.get(conn).and_then(|entry| entry.from);
+        if self.guesses.is_spent(room_id, from, now.at) {
+            self.metrics.refused(Limit::TokenGuesses);
+            return Err(refused("Too many wrong tokens; wait a minute"));
+        }
+        if !same_secret(room.token.as_bytes(), token.as_bytes()) {
+            self.guesses.count(room_id, from, now.at);
             return Err(refused("Invalid token"));
         }
         if room.expired(now) {
@@ -96,6 +111,7 @@ impl Table {
             .iter()
             .filter(|peer| peer.id != id && peer.conn != conn);
         if others.count() >= self.config.limits.peers_per_room {
+            self.metrics.refused(Limit::PeersPerRoom);
             return Err(refused("Room full"));
         }
         let listed_bytes = self
@@ -109,6 +125,7 @@ impl Table {
             metadata,
             connected_at: now.epoch,
             listed_bytes,
+            notices: frame.get("notices").is_some_and(truthy),
             offers_from: Vec::new(),
         };
         Ok((room_id.to_owned(), peer))
@@ -125,11 +142,13 @@ impl Table {
     ) -> Result<usize, &'static str> {
         let limits = &self.config.limits;
         if json_bytes(metadata) > limits.metadata_bytes {
+            self.metrics.refused(Limit::MetadataSize);
             return Err("metadata too large");
         }
         let others = self.rooms.get(room).map_or(0, |room| room.listed_bytes(id));
         let own = listed_bytes(id, role, metadata);
         if others + own + FRAME_MARGIN > limits.message_bytes {
+            self.metrics.refused(Limit::MetadataSize);
             return Err("the metadata of this room's peers is too large together");
         }
         Ok(own)
@@ -160,7 +179,7 @@ impl Table {
             "admin_peer_id": room.admin,
             "peer_list": peer_list,
             "peer_metadata": peer_metadata,
-            "ice_servers": self.config.ice_servers,
+            "ice_servers": self.config.ice.for_peer(id, now.epoch as u64),
             "mesh_ice_servers": self.config.mesh_ice_servers,
         });
         // The conflict comes first: a Python worker that hears of one later hangs up.

@@ -1,10 +1,12 @@
 //! What a room holds.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
 
-use super::table::{ConnId, Now};
+use super::engine::ConnId;
+use super::table::Now;
 
 /// A peer in a room.
 pub(super) struct Peer {
@@ -17,6 +19,8 @@ pub(super) struct Peer {
     pub(super) connected_at: f64,
     /// What [`listed_bytes`] says of this peer, kept since it is asked for often.
     pub(super) listed_bytes: usize,
+    /// Whether it wants to hear who comes and goes.
+    pub(super) notices: bool,
     /// Peers whose offers were relayed to this one and are not answered yet, oldest first.
     pub(super) offers_from: Vec<String>,
 }
@@ -45,6 +49,10 @@ pub(super) struct Room {
     pub(super) last_left: Option<String>,
     /// Its owner has left for good while others were in it: it goes with the last of them, unless the owner comes back.
     pub(super) abandoned: bool,
+    /// Which users its peers are, or were when they last left; the oldest first.
+    pub(super) known: Vec<(String, Arc<str>)>,
+    /// Until when it lasts by what is written down of it, in seconds since 1970.
+    pub(super) kept_until: f64,
 }
 
 impl Room {
@@ -56,6 +64,12 @@ impl Room {
     /// Whether its owner has left it for good, and everybody else too.
     pub(super) fn gone(&self) -> bool {
         self.abandoned && self.peers.is_empty()
+    }
+
+    /// The user that a peer is or was.
+    pub(super) fn known_user(&self, peer: &str) -> Option<&str> {
+        let found = self.known.iter().find(|(known, _)| known == peer);
+        found.map(|(_, user)| &**user)
     }
 
     pub(super) fn peer(&self, id: &str) -> Option<&Peer> {

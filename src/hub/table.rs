@@ -1,5 +1,5 @@
-//! The one structure of rooms, peers and connections. It does no I/O and reads no clock: frames leave through each
-//! connection's [`Outlet`], and the time comes in with every call. So it is tested without a socket.
+//! Connections, rooms and the peers in them: one structure, under one lock. It does no I/O and reads no clock: frames leave
+//! through each connection's [`Outlet`], and the time comes in with every call. So it is tested without a socket.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,23 +8,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::HubConfig;
+use super::connections::Connections;
+use super::engine::{ConnId, Engine};
+use super::guesses::Guesses;
+use super::notices;
+use super::prometheus::{Limit, Metrics};
 use super::room::{Peer, Room};
-use super::tokens::{self, Tokens};
+use super::tokens;
+use crate::wire::close::CloseCode;
 
 /// How long a room that expired is still known as such.
 const EXPIRED_ROOM_KNOWN: Duration = Duration::from_secs(60 * 60);
-
-/// One WebSocket connection, for the hub's lifetime. Cleaning up goes by it and never by a peer's id, so that the end
-/// of an old connection cannot remove its successor.
-pub(super) type ConnId = u64;
-
-/// The way out to one connection. Neither method waits.
-pub(super) trait Outlet: Send {
-    /// Queues a text frame. False when the queue is full or the connection is closing.
-    fn send(&self, text: String) -> bool;
-    /// Queues a close frame, after which nothing is sent any more.
-    fn close(&self, code: u16, reason: &'static str);
-}
 
 /// A point in time: `at` for spans, `epoch` (seconds since 1970) for what peers are told.
 #[derive(Debug, Clone, Copy)]
@@ -52,13 +46,8 @@ pub(super) struct Seat {
     pub(super) room: String,
     pub(super) peer: String,
     pub(super) role: String,
-}
-
-struct Conn {
-    outlet: Box<dyn Outlet>,
-    seat: Option<Seat>,
-    /// Since when it has no seat.
-    idle_since: Instant,
+    /// The user of the token that it registered with.
+    pub(super) user: Arc<str>,
 }
 
 /// Why no room was created.
@@ -79,83 +68,62 @@ pub(super) struct Snapshot {
     pub(super) total_connections: u64,
     pub(super) total_messages: u64,
     pub(super) rooms_created: u64,
-}
-
-/// What a deletion did, in the words of its answer.
-pub(super) mod deleted {
-    pub(in crate::hub) const ROOM_STAYS: &str = "peer deleted successfully. Room status: active";
-    pub(in crate::hub) const ROOM_TOO: &str = "peer deleted successfully. Room status: deleted";
-    pub(in crate::hub) const ALREADY_GONE: &str =
-        "peer deleted from Cognito (already removed from room)";
-    pub(in crate::hub) const REFUSED: &str =
-        "peer not deleted: it is connected, and this needs its own token";
-    pub(in crate::hub) const DONE: &str = "peer deleted successfully";
-    pub(in crate::hub) const NO_PEER: &str = "peer not found";
-    pub(in crate::hub) const NO_ROOM: &str = "room not found";
+    /// Rooms, with peers in them or not.
+    pub(super) rooms: usize,
+    /// Open sockets of the device dialect.
+    pub(super) devices: usize,
+    /// Open sockets of the signalling dialect.
+    pub(super) signalling: usize,
+    /// Connections without a socket that can be resumed.
+    pub(super) resumable: usize,
 }
 
 /// Rooms, peers and connections.
 pub(super) struct Table {
     pub(super) config: Arc<HubConfig>,
-    pub(super) tokens: Arc<Tokens>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) rooms: HashMap<String, Room>,
-    conns: HashMap<ConnId, Conn>,
+    pub(super) connections: Connections,
     /// Every registered connection by its peer id. The same id may be in several rooms, under different users: were ids
     /// unique over all rooms, a stranger could occupy one from a room of his own.
-    ids: HashMap<String, Vec<ConnId>>,
-    last_conn: ConnId,
+    pub(super) ids: HashMap<String, Vec<ConnId>>,
     pub(super) registrations: u64,
     pub(super) relayed: u64,
     rooms_created: u64,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) guesses: Guesses,
 }
 
 impl Table {
     /// An empty table.
-    pub(super) fn new(config: Arc<HubConfig>, tokens: Arc<Tokens>) -> Self {
+    pub(super) fn new(
+        config: Arc<HubConfig>,
+        metrics: Arc<Metrics>,
+        engine: Arc<dyn Engine>,
+    ) -> Self {
         Table {
+            guesses: Guesses::new(config.limits.guesses_per_minute),
             config,
-            tokens,
+            metrics,
             rooms: HashMap::new(),
-            conns: HashMap::new(),
+            connections: Connections::default(),
             ids: HashMap::new(),
-            last_conn: 0,
             registrations: 0,
             relayed: 0,
             rooms_created: 0,
+            engine,
         }
     }
 
-    /// Adds a connection, not yet registered. None when the hub is full.
-    pub(super) fn open(&mut self, outlet: Box<dyn Outlet>, now: Now) -> Option<ConnId> {
-        if self.conns.len() >= self.config.limits.sockets {
-            return None;
-        }
-        self.last_conn += 1;
-        self.conns.insert(
-            self.last_conn,
-            Conn {
-                outlet,
-                seat: None,
-                idle_since: now.at,
-            },
-        );
-        Some(self.last_conn)
-    }
-
-    /// A connection ended.
+    /// A connection is over for good.
     pub(super) fn gone(&mut self, conn: ConnId, now: Now) {
         self.leave(conn, now);
-        self.conns.remove(&conn);
-    }
-
-    /// Whether no connection is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.conns.is_empty()
+        self.connections.remove(conn);
     }
 
     /// Where a connection is registered, if it is.
     pub(super) fn seat(&self, conn: ConnId) -> Option<&Seat> {
-        self.conns.get(&conn)?.seat.as_ref()
+        self.connections.get(conn)?.seat.as_ref()
     }
 
     /// Creates a room of `owner`; returns its id and token.
@@ -166,9 +134,11 @@ impl Table {
     ) -> Result<(String, String), RoomRefused> {
         let limits = &self.config.limits;
         if self.rooms.len() >= limits.rooms {
-            self.rooms.retain(|_, room| !room.expired(now));
+            self.forget_rooms(|room| room.expired(now));
         }
+        let limits = &self.config.limits;
         if self.rooms.len() >= limits.rooms {
+            self.metrics.refused(Limit::Rooms);
             return Err(RoomRefused::HubFull);
         }
         let owned = self
@@ -176,13 +146,14 @@ impl Table {
             .values()
             .filter(|room| room.owner == owner && !room.expired(now));
         if owned.count() >= limits.rooms_per_user {
+            self.metrics.refused(Limit::RoomsPerUser);
             return Err(RoomRefused::TooManyOfUser);
         }
         let mut id = tokens::room_id();
         while self.rooms.contains_key(&id) {
             id = tokens::room_id();
         }
-        let token = tokens::room_token();
+        let token = tokens::room_token(self.config.classic_room_tokens);
         let room = Room {
             owner: owner.to_owned(),
             token: token.clone(),
@@ -191,8 +162,11 @@ impl Table {
             peers: Vec::new(),
             last_left: None,
             abandoned: false,
+            known: Vec::new(),
+            kept_until: 0.0,
         };
         self.rooms.insert(id.clone(), room);
+        self.keep(&id, now);
         self.rooms_created += 1;
         Ok((id, token))
     }
@@ -207,6 +181,7 @@ impl Table {
             room: room_id.to_owned(),
             peer: peer.id.clone(),
             role: peer.role.clone(),
+            user: peer.user.as_str().into(),
         };
         if self
             .seat(conn)
@@ -220,26 +195,28 @@ impl Table {
             }
             tracing::info!(room = old_room, peer = ?peer.id, old, new = conn, "peer replaced by a newer connection");
             if old_room == room_id {
-                self.unseat(old, now);
+                self.unseat(old);
             } else {
                 self.leave(old, now);
             }
-            self.close(old, 4409, "replaced");
+            self.close(old, CloseCode::Replaced);
         }
         let Some(room) = self.rooms.get_mut(room_id) else {
             return;
         };
-        let Some(entry) = self.conns.get_mut(&conn) else {
+        if self.connections.get(conn).is_none() {
             return;
-        };
+        }
         tracing::info!(room = room_id, peer = ?peer.id, role = ?peer.role, conn, "peer joined");
         self.registrations += 1;
-        entry.seat = Some(seat);
+        self.connections.seat(conn, Some(seat));
         let known = self.ids.entry(peer.id.clone()).or_default();
         if !known.contains(&conn) {
             known.push(conn);
         }
         let user = peer.user.clone();
+        let (id, news) = (peer.id.clone(), notices::joined(room_id, &peer));
+        let is_new = room.peer(&id).is_none();
         match room.peers.iter_mut().find(|old| old.id == peer.id) {
             Some(old) => {
                 if old.conn == conn {
@@ -252,10 +229,14 @@ impl Table {
         if user == room.owner {
             room.abandoned = false;
         }
+        self.remember(room_id, &id, &user, now);
+        if is_new {
+            self.announce(room_id, &id, &news, now);
+        }
     }
 
     /// The connections, with their rooms, on which `user` is registered as `id`.
-    fn connections_of(&self, id: &str, user: &str) -> Vec<(ConnId, String)> {
+    pub(super) fn connections_of(&self, id: &str, user: &str) -> Vec<(ConnId, String)> {
         let conns = self.ids.get(id).into_iter().flatten();
         conns
             .filter_map(|conn| {
@@ -267,10 +248,8 @@ impl Table {
     }
 
     /// Takes a connection's seat away; the entry in the room is the caller's business.
-    fn unseat(&mut self, conn: ConnId, now: Now) -> Option<Seat> {
-        let entry = self.conns.get_mut(&conn)?;
-        let seat = entry.seat.take()?;
-        entry.idle_since = now.at;
+    fn unseat(&mut self, conn: ConnId) -> Option<Seat> {
+        let seat = self.connections.seat(conn, None)?;
         if let Some(known) = self.ids.get_mut(&seat.peer) {
             known.retain(|known| *known != conn);
             if known.is_empty() {
@@ -283,7 +262,7 @@ impl Table {
     /// Takes a connection out of its room: the admin's seat becomes free, and the room's time begins anew when it is
     /// empty. The connection stays open.
     pub(super) fn leave(&mut self, conn: ConnId, now: Now) {
-        let Some(seat) = self.unseat(conn, now) else {
+        let Some(seat) = self.unseat(conn) else {
             return;
         };
         tracing::info!(room = seat.room, peer = ?seat.peer, role = ?seat.role, conn, "peer left");
@@ -297,9 +276,15 @@ impl Table {
         if room.admin.as_ref() == Some(&seat.peer) {
             room.admin = None;
         }
-        if room.peers.is_empty() {
+        let emptied = room.peers.is_empty();
+        if emptied {
             room.expires = room.expires.max(now.at + self.config.room_lifetime);
-            room.last_left = Some(seat.peer);
+            room.last_left = Some(seat.peer.clone());
+        }
+        if emptied {
+            self.keep(&seat.room, now);
+        } else {
+            self.announce(&seat.room, &seat.peer, &notices::left(&seat), now);
         }
     }
 
@@ -312,117 +297,56 @@ impl Table {
             return false;
         }
         let sent = self
-            .conns
-            .get(&conn)
+            .connections
+            .get(conn)
             .is_some_and(|conn| conn.outlet.send(text));
         if !sent {
             if let Some(seat) = self.seat(conn) {
                 tracing::warn!(room = seat.room, peer = ?seat.peer, role = ?seat.role, conn, "peer reads too slowly");
             }
             self.leave(conn, now);
-            self.close(conn, 1011, "reads too slowly");
+            self.close(conn, CloseCode::SlowReaderClassic);
         }
         sent
     }
 
-    fn close(&self, conn: ConnId, code: u16, reason: &'static str) {
-        if let Some(conn) = self.conns.get(&conn) {
-            conn.outlet.close(code, reason);
+    fn close(&self, conn: ConnId, code: CloseCode) {
+        if let Some(conn) = self.connections.get(conn) {
+            conn.outlet.close(code);
         }
     }
 
-    /// `/delete-peer`: needs the peer's own token (`caller` is its user) while it is connected. The room goes too when
-    /// the peer was its last one and the caller created it; while others are in it, it goes with the last of them.
-    pub(super) fn delete_peer(&mut self, id: &str, caller: Option<&str>, now: Now) -> &'static str {
-        let own = caller.map_or_else(Vec::new, |user| self.connections_of(id, user));
-        if own.is_empty() && self.ids.contains_key(id) {
-            return deleted::REFUSED;
-        }
-        for (conn, _) in &own {
-            self.leave(*conn, now);
-        }
-        let before = self.rooms.len();
-        for room in self
-            .rooms
-            .values_mut()
-            .filter(|room| caller == Some(room.owner.as_str()))
-        {
-            room.abandoned = !room.peers.is_empty();
-        }
-        self.rooms.retain(|_, room| {
-            let abandoned = room.peers.is_empty() && room.last_left.as_deref() == Some(id);
-            !(abandoned && caller == Some(room.owner.as_str()))
-        });
-        match (own.is_empty(), self.rooms.len() < before) {
-            (true, _) => deleted::ALREADY_GONE,
-            (false, true) => deleted::ROOM_TOO,
-            (false, false) => deleted::ROOM_STAYS,
+    /// Takes a connection out of its room from outside; it is told, since it may register again.
+    pub(super) fn expel(&mut self, conn: ConnId, now: Now) {
+        self.leave(conn, now);
+        if let Some(conn) = self.connections.get(conn) {
+            conn.outlet.unseated();
         }
     }
 
-    /// `/delete-peers-and-room` by a room's id: only its creator empties and removes it.
-    pub(super) fn delete_room(&mut self, id: &str, caller: Option<&str>, now: Now) -> &'static str {
-        let Some(room) = self.rooms.get(id) else {
-            return deleted::NO_ROOM;
-        };
-        if caller != Some(room.owner.as_str()) {
-            return deleted::REFUSED;
-        }
-        let conns: Vec<ConnId> = room.peers.iter().map(|peer| peer.conn).collect();
-        for conn in conns {
-            self.leave(conn, now);
-        }
-        self.rooms.remove(id);
-        deleted::DONE
-    }
-
-    /// `/delete-peers-and-room` by a peer's id: the room's creator removes its room; anyone else just himself.
-    pub(super) fn delete_room_of(
-        &mut self,
-        id: &str,
-        caller: Option<&str>,
-        now: Now,
-    ) -> &'static str {
-        let Some(conns) = self.ids.get(id) else {
-            return deleted::NO_PEER;
-        };
-        let owned = conns
-            .iter()
-            .filter_map(|conn| self.seat(*conn))
-            .find(|seat| {
-                let room = self.rooms.get(&seat.room);
-                room.is_some_and(|room| Some(room.owner.as_str()) == caller)
-            });
-        if let Some(room) = owned.map(|seat| seat.room.clone()) {
-            return self.delete_room(&room, caller, now);
-        }
-        match self.delete_peer(id, caller, now) {
-            deleted::REFUSED => deleted::REFUSED,
-            _ => deleted::DONE,
-        }
-    }
-
-    /// Closes connections that have been unregistered for too long, and forgets rooms some time after they expired
-    /// (until then a peer that comes late is told so).
+    /// Forgets rooms some time after they expired (until then a peer that comes late is told so).
     pub(super) fn sweep(&mut self, now: Now) {
-        let limit = self.config.limits.unregistered_time;
-        for (id, conn) in &self.conns {
-            if conn.seat.is_none() && now.at.saturating_duration_since(conn.idle_since) > limit {
-                tracing::debug!(conn = id, "closing a connection that is not registered");
-                conn.outlet.close(1000, "not registered");
-            }
-        }
-        self.rooms.retain(|_, room| {
-            !room.gone() && (!room.peers.is_empty() || now.at < room.expires + EXPIRED_ROOM_KNOWN)
+        self.forget_rooms(|room| {
+            room.gone() || (room.peers.is_empty() && now.at >= room.expires + EXPIRED_ROOM_KNOWN)
         });
+        self.keep_occupied(now);
     }
 
-    /// The hub stops: every peer leaves, and every connection is closed with 1001.
+    /// The hub stops: every peer leaves, and every connection is closed with what its dialect says for that.
     pub(super) fn drain(&mut self, now: Now) {
-        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
-        for conn in conns {
+        let conns: Vec<(ConnId, bool)> = self
+            .connections
+            .iter()
+            .map(|(conn, entry)| (conn, entry.device.is_some()))
+            .collect();
+        for (conn, device) in conns {
             self.leave(conn, now);
-            self.close(conn, 1001, "hub stops");
+            let code = if device {
+                CloseCode::GoingAway
+            } else {
+                CloseCode::HubStops
+            };
+            self.close(conn, code);
         }
     }
 
@@ -432,8 +356,16 @@ impl Table {
             total_connections: self.registrations,
             total_messages: self.relayed,
             rooms_created: self.rooms_created,
+            rooms: self.rooms.len(),
             ..Snapshot::default()
         };
+        for (_, entry) in self.connections.iter() {
+            match (entry.resumable, &entry.device) {
+                (true, _) => snapshot.resumable += 1,
+                (false, Some(_)) => snapshot.devices += 1,
+                (false, None) => snapshot.signalling += 1,
+            }
+        }
         for room in self.rooms.values().filter(|room| !room.peers.is_empty()) {
             snapshot.active_rooms += 1;
             snapshot.active_connections += room.peers.len();

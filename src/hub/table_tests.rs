@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::connections::{Entry, Outlet};
 use super::super::filter::tests::any_json;
 use super::super::frames::Frame;
 use super::super::limits::HubLimits;
@@ -16,7 +17,7 @@ use super::*;
 #[derive(Clone, Default)]
 struct Wire {
     frames: Arc<Mutex<Vec<Value>>>,
-    closed: Arc<Mutex<Option<u16>>>,
+    closed: Arc<Mutex<Option<CloseCode>>>,
 }
 
 impl Outlet for Wire {
@@ -29,15 +30,22 @@ impl Outlet for Wire {
         true
     }
 
-    fn close(&self, code: u16, _: &'static str) {
+    fn close(&self, code: CloseCode) {
         self.closed.lock().unwrap().get_or_insert(code);
     }
+
+    fn postman(&self) -> Option<Arc<dyn super::super::engine::Sink>> {
+        None
+    }
+    fn unseated(&self) {}
+
+    fn resumed(&self) {}
 }
 
 struct World {
     table: Table,
     now: Now,
-    users: Vec<(String, String)>,
+    users: Vec<String>,
     rooms: Vec<(String, String)>,
 }
 
@@ -53,17 +61,18 @@ impl World {
             limits,
             ..HubConfig::default()
         });
-        let tokens = Arc::new(Tokens::new(100 * HOUR));
-        let users: Vec<_> = (0..3)
-            .map(|n| (format!("u{n}"), tokens.issue(&format!("u{n}")).unwrap()))
-            .collect();
-        let mut table = Table::new(config, tokens);
+        let users: Vec<_> = (0..3).map(|n| format!("u{n}")).collect();
+        let mut table = Table::new(
+            config,
+            Arc::default(),
+            Arc::new(super::super::engine::tests::Nowhere),
+        );
         let now = Now {
             at: Instant::now(),
             epoch: 1e9,
         };
         let rooms = (0..2)
-            .map(|n| table.create_room(&users[n].0, now).unwrap())
+            .map(|n| table.create_room(&users[n], now).unwrap())
             .collect();
         World {
             table,
@@ -82,21 +91,30 @@ impl World {
 
     fn open(&mut self) -> (ConnId, Wire) {
         let wire = Wire::default();
-        (
-            self.table.open(Box::new(wire.clone()), self.now).unwrap(),
-            wire,
-        )
+        let entry = Entry {
+            outlet: Box::new(wire.clone()),
+            device: None,
+            seat: None,
+            resumable: false,
+            opened: self.now.epoch,
+            from: None,
+            meter: Arc::default(),
+        };
+        let limits = HubLimits::default();
+        (self.table.connections.open(entry, &limits).unwrap(), wire)
     }
 
     fn say(&mut self, conn: ConnId, frame: Value) {
-        self.table
-            .frame(conn, Frame::parse(frame.to_string().as_bytes()), self.now);
+        // What the connection's actor has found out from the token.
+        let user = frame["id_token"].as_str().map(str::to_owned);
+        let frame = Frame::parse(frame.to_string().as_bytes());
+        self.table.frame(conn, frame, user.as_deref(), self.now);
     }
 
     fn register(&mut self, conn: ConnId, user: usize, room: usize, id: &str, admin: bool) {
         let (room, token) = self.rooms[room].clone();
         let frame = json!({"type": "register", "peer_id": id, "room_id": room, "token": token,
-            "id_token": self.users[user].1, "role": "client", "is_admin": admin});
+            "id_token": self.users[user], "role": "client", "is_admin": admin});
         self.say(conn, frame);
     }
 }
@@ -147,29 +165,6 @@ fn a_room_does_not_expire_while_peers_are_in_it_and_lasts_a_lifetime_longer() {
     let (e, wire) = world.open();
     world.register(e, 1, 0, "e", false);
     assert_eq!(last(&wire)["reason"], "Room not found");
-}
-
-#[test]
-fn a_connection_without_a_registration_has_a_minute() {
-    let mut world = World::new();
-    let (a, registered) = world.open();
-    let (_, idle) = world.open();
-    world.register(a, 0, 0, "a", false);
-    world.pass(Duration::from_secs(60));
-    world.table.sweep(world.now);
-    assert_eq!(*idle.closed.lock().unwrap(), None);
-    world.pass(Duration::from_secs(1));
-    world.table.sweep(world.now);
-    assert_eq!(*idle.closed.lock().unwrap(), Some(1000));
-
-    // One that is deleted has its minute from then on.
-    world.table.delete_peer("a", Some("u0"), world.now);
-    world.pass(Duration::from_secs(59));
-    world.table.sweep(world.now);
-    assert_eq!(*registered.closed.lock().unwrap(), None);
-    world.pass(Duration::from_secs(2));
-    world.table.sweep(world.now);
-    assert_eq!(*registered.closed.lock().unwrap(), Some(1000));
 }
 
 #[test]
@@ -368,7 +363,7 @@ fn happen(world: &mut World, conns: &mut Vec<(ConnId, Wire)>, event: Event) {
 fn check(world: &World) -> Result<(), TestCaseError> {
     let table = &world.table;
     let mut seated = 0;
-    for (conn, entry) in &table.conns {
+    for (conn, entry) in table.connections.iter() {
         let Some(seat) = &entry.seat else { continue };
         seated += 1;
         let peer = table
@@ -377,14 +372,14 @@ fn check(world: &World) -> Result<(), TestCaseError> {
             .and_then(|room| room.peer(&seat.peer));
         prop_assert_eq!(
             peer.map(|peer| peer.conn),
-            Some(*conn),
+            Some(conn),
             "a seat without its entry"
         );
         prop_assert!(
             table
                 .ids
                 .get(&seat.peer)
-                .is_some_and(|conns| conns.contains(conn))
+                .is_some_and(|conns| conns.contains(&conn))
         );
     }
     let listed: usize = table.rooms.values().map(|room| room.peers.len()).sum();
@@ -444,6 +439,6 @@ proptest! {
             world.table.gone(conn, world.now);
         }
         check(&world)?;
-        prop_assert!(world.table.is_empty() && world.table.ids.is_empty());
+        prop_assert!(world.table.connections.is_empty() && world.table.ids.is_empty());
     }
 }

@@ -24,6 +24,8 @@ struct Inner {
     shared: Arc<Shared>,
     plane: DataPlane,
     trickle: Mutex<Trickle>,
+    /// Whether the peer takes candidates after an offer.
+    takes_trickle: bool,
 }
 
 /// The candidates of the peer so far.
@@ -73,6 +75,7 @@ impl Connection {
                 shared,
                 plane: plane.clone(),
                 trickle: Mutex::default(),
+                takes_trickle: config.trickle,
             }),
         };
         Ok((connection, events))
@@ -93,14 +96,16 @@ impl Connection {
         ))
     }
 
-    /// Makes the offer: complete, with every candidate in it.
+    /// Makes the offer: complete, with every candidate in it that is found within 3 s; or at once, when others may
+    /// follow it ([`RtcConfig::trickle`]).
     ///
     /// # Errors
     /// [`RtcError::Closed`], or [`RtcError::Stack`].
     pub async fn offer(&self) -> Result<String, RtcError> {
         let offer = self.inner.stack.create_offer(None).await?;
+        self.inner.shared.gathering().begin();
         self.inner.stack.set_local_description(offer).await?;
-        self.gathered().await
+        self.gathered(self.inner.takes_trickle).await
     }
 
     /// Takes the peer's answer to our offer; the connection is then made in the background.
@@ -118,7 +123,8 @@ impl Connection {
         taken
     }
 
-    /// Takes the peer's offer and makes the answer: complete, with every candidate in it.
+    /// Takes the peer's offer and makes the answer: complete, as the offer; or at once, when the offer says that others
+    /// may follow.
     ///
     /// # Errors
     /// [`RtcError::Description`] when the offer cannot be used.
@@ -133,8 +139,9 @@ impl Connection {
             .await
             .map_err(unusable)?;
         self.inner.shared.negotiated();
+        self.inner.shared.gathering().begin();
         self.inner.stack.set_local_description(answer).await?;
-        self.gathered().await
+        self.gathered(sdp::takes_trickle(offer_sdp)).await
     }
 
     /// Takes a candidate that the peer trickles, before or after its description. One that cannot be used (TCP,
@@ -151,6 +158,9 @@ impl Connection {
         if !sdp::usable(candidate) {
             tracing::debug!("a candidate that cannot be used was passed over");
             return Ok(());
+        }
+        if let Some(relay) = sdp::relay_of(candidate) {
+            self.inner.shared.relays.add(relay);
         }
         let candidate = RTCIceCandidateInit {
             candidate: candidate.to_owned(),
@@ -170,6 +180,13 @@ impl Connection {
             }
         }
         Ok(self.inner.stack.add_ice_candidate(candidate).await?)
+    }
+
+    /// Why no TURN server gave a relay, once that is clear (3 s after the description was begun, at most), for a person
+    /// to read; `None` when one did, when there is none, or the connection has ended.
+    pub async fn without_relay(&self) -> Option<String> {
+        let shared = &self.inner.shared;
+        shared.gathering().without_relay(shared).await
     }
 
     /// The latest known state of ICE.
@@ -198,6 +215,9 @@ impl Connection {
         description: RTCSessionDescription,
         candidates: usize,
     ) -> Result<(), RtcError> {
+        for relay in sdp::relays(&description.sdp) {
+            self.inner.shared.relays.add(relay);
+        }
         self.inner
             .stack
             .set_remote_description(description)
@@ -217,13 +237,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Our description, once every candidate is in it.
-    async fn gathered(&self) -> Result<String, RtcError> {
-        self.inner.shared.gathering_done().await?;
+    /// Our description, once it need not wait for further candidates.
+    async fn gathered(&self, trickle: bool) -> Result<String, RtcError> {
+        let shared = &self.inner.shared;
+        shared.gathering().enough(shared, trickle).await?;
         let description = self.inner.stack.local_description().await;
-        description
-            .map(|description| sdp::complete(description.sdp))
-            .ok_or(RtcError::Closed)
+        let sdp = description.ok_or(RtcError::Closed)?.sdp;
+        Ok(if trickle {
+            sdp::trickling(sdp)
+        } else {
+            sdp::complete(sdp)
+        })
     }
 }
 

@@ -53,6 +53,8 @@ pub enum RtcEvent {
     Ice(IceState),
     /// The peer created a channel.
     Channel(Channel),
+    /// A candidate to be sent to the peer, behind the description; see [`RtcConfig::trickle`](super::RtcConfig::trickle).
+    Candidate(String),
     /// The connection is over: closed from here, or broken within. Always the last event.
     ///
     /// A peer that leaves does not end it. One that closes, closes its channels; one that vanishes shows as

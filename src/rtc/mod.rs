@@ -2,7 +2,10 @@
 //!
 //! A [`Connection`] is one peer connection, a [`Channel`] one ordered, reliable data channel on it. Signalling is
 //! vanilla ICE: a description leaves here complete, with every candidate in it. Candidates that a peer trickles are
-//! taken all the same.
+//! taken all the same, and to a peer that takes them they are trickled: see [`RtcConfig::trickle`].
+//!
+//! Of the servers that a hub names, `stun:` and `turn:` are used, by UDP. Neither TLS nor TCP towards a TURN server is
+//! supported; [`usable_servers`] leaves such addresses out.
 //!
 //! The work is done on the [`DataPlane`], a runtime of its own, so that an actor that blocks its thread never
 //! freezes a connection. Every function here may be awaited from any tokio runtime.
@@ -15,9 +18,12 @@ mod config;
 mod connection;
 mod error;
 mod event;
+mod gathering;
 mod nudge;
+mod pacing;
 mod plane;
 mod sdp;
+mod servers;
 mod shared;
 mod stack;
 mod tuning;
@@ -28,5 +34,6 @@ pub use connection::Connection;
 pub use error::RtcError;
 pub use event::{IceState, RtcEvent, Side};
 pub use plane::DataPlane;
+pub use servers::usable_servers;
 pub use stack::MAX_CHANNELS;
 pub use tuning::check_socket_buffers;

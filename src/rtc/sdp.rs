@@ -1,6 +1,6 @@
 //! Session descriptions of others, made safe to hand to the stack.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::RtcError;
 
@@ -53,6 +53,40 @@ pub(super) fn usable(candidate: &str) -> bool {
     udp && address.is_some_and(|address| !address.is_unspecified())
 }
 
+/// What says that the sender takes candidates after the description (RFC 8840).
+const TRICKLE: &str = "trickle";
+
+/// Whether the sender of a description takes candidates later.
+pub(super) fn takes_trickle(sdp: &str) -> bool {
+    sdp.lines()
+        .filter_map(|line| line.strip_prefix("a=ice-options:"))
+        .any(|options| options.split_whitespace().any(|option| option == TRICKLE))
+}
+
+/// The address of a candidate that is a relay's.
+pub(super) fn relay_of(candidate: &str) -> Option<SocketAddr> {
+    let candidate = candidate.strip_prefix("candidate:").unwrap_or(candidate);
+    let fields: Vec<_> = candidate.split_ascii_whitespace().take(8).collect();
+    let [_, _, _, _, ip, port, "typ", "relay"] = fields[..] else {
+        return None;
+    };
+    Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+}
+
+/// The relays in a description.
+pub(super) fn relays(sdp: &str) -> impl Iterator<Item = SocketAddr> {
+    sdp.lines()
+        .filter_map(|line| relay_of(line.strip_prefix("a=candidate:")?))
+}
+
+/// Our own description, to be followed by further candidates.
+pub(super) fn trickling(mut sdp: String) -> String {
+    if !takes_trickle(&sdp) {
+        sdp.push_str(&format!("a=ice-options:{TRICKLE}\r\n"));
+    }
+    sdp
+}
+
 /// Our own description, complete: it says that no further candidates follow even if a server never answered.
 pub(super) fn complete(mut sdp: String) -> String {
     if !sdp.contains("a=end-of-candidates") {
@@ -81,6 +115,39 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(usable(candidate), expected, "{candidate:?}");
+        }
+    }
+
+    #[test]
+    fn relays_are_known_by_their_type() {
+        let relay = "1 1 udp 16777215 192.0.2.7 49160 typ relay raddr 10.0.0.1 rport 5000";
+        let expected: SocketAddr = ([192, 0, 2, 7], 49160).into();
+        assert_eq!(relay_of(relay), Some(expected));
+        assert_eq!(relay_of(&format!("candidate:{relay}")), Some(expected));
+        let sdp = format!(
+            "v=0\r\na=candidate:1 1 udp 1 192.0.2.1 5000 typ host\r\na=candidate:{relay}\r\n"
+        );
+        assert_eq!(relays(&sdp).collect::<Vec<_>>(), [expected]);
+        for other in [
+            "", "1 1 udp 1 x 5000 typ relay", "1 1 udp 1 192.0.2.7 99999 typ relay",
+        ] {
+            assert_eq!(relay_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn who_trickles_says_so() {
+        for (options, expected) in [
+            ("a=ice-options:trickle", true),
+            ("a=ice-options:ice2 trickle", true),
+            ("a=ice-options:trickled", false),
+            ("a=mid:trickle", false),
+        ] {
+            let sdp = format!("v=0\r\nm=application \r\n{options}\r\n");
+            assert_eq!(takes_trickle(&sdp), expected, "{options}");
+            let ours = trickling(sdp);
+            assert!(takes_trickle(&ours));
+            assert_eq!(trickling(ours.clone()), ours, "said once");
         }
     }
 

@@ -8,14 +8,16 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use webrtc::data_channel::DataChannel;
 
+use super::IceState;
 use super::channel::{Phase, drain};
+use super::gathering::Gathering;
 use super::nudge::Nudge;
-use super::{IceState, RtcError};
+use super::pacing::Relays;
 
 /// What a connection, its handler and its channels know in common.
 pub(super) struct Shared {
     ice: watch::Sender<IceState>,
-    gathered: watch::Sender<bool>,
+    gathering: Gathering,
     ended: watch::Sender<bool>,
     /// When both descriptions became known.
     negotiated: watch::Sender<Option<Instant>>,
@@ -23,6 +25,7 @@ pub(super) struct Shared {
     pub(super) brisk: Arc<AtomicBool>,
     setup: Duration,
     pub(super) nudge: Arc<Nudge>,
+    pub(super) relays: Arc<Relays>,
     handle: Handle,
     channels: Mutex<Vec<Known>>,
     /// When a channel was last closed.
@@ -46,15 +49,16 @@ impl Known {
 }
 
 impl Shared {
-    pub(super) fn new(handle: Handle, setup: Duration) -> Self {
+    pub(super) fn new(handle: Handle, setup: Duration, gathering: Gathering) -> Self {
         Shared {
             ice: watch::Sender::new(IceState::New),
-            gathered: watch::Sender::new(false),
+            gathering,
             ended: watch::Sender::new(false),
             negotiated: watch::Sender::new(None),
             brisk: Arc::default(),
             setup,
             nudge: Arc::default(),
+            relays: Arc::default(),
             handle,
             channels: Mutex::default(),
             closed: Mutex::default(),
@@ -70,20 +74,9 @@ impl Shared {
         self.ice.send_replace(state) != state
     }
 
-    pub(super) fn set_gathered(&self) {
-        self.gathered.send_replace(true);
-    }
-
-    /// Waits until our candidates are gathered, or for the whole setup time.
-    pub(super) async fn gathering_done(&self) -> Result<(), RtcError> {
-        tokio::select! {
-            () = wait(&self.gathered, |done| *done) => Ok(()),
-            () = self.sleep(self.setup) => {
-                tracing::warn!("gathering candidates took too long; going on with those at hand");
-                Ok(())
-            }
-            () = self.ended() => Err(RtcError::Closed),
-        }
+    /// How the search for our candidates goes.
+    pub(super) fn gathering(&self) -> &Gathering {
+        &self.gathering
     }
 
     /// The stack's driver has ended.
@@ -194,7 +187,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Waits for a condition. The sender outlives the wait, so it ends only with the condition.
-async fn wait<T>(sender: &watch::Sender<T>, condition: impl FnMut(&T) -> bool) {
+pub(super) async fn wait<T>(sender: &watch::Sender<T>, condition: impl FnMut(&T) -> bool) {
     if sender.subscribe().wait_for(condition).await.is_err() {
         std::future::pending().await
     }

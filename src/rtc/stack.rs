@@ -12,9 +12,12 @@ use tokio::sync::mpsc;
 use webrtc::data_channel::DataChannel;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceConnectionState, RTCIceGatheringState, RTCIceServer, SettingEngine, SettingEngineBuilder,
+    RTCIceCandidateType, RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionIceEvent,
+    SettingEngine, SettingEngineBuilder,
 };
 
+use super::gathering::{Gathering, Kind};
+use super::servers;
 use super::shared::Shared;
 use super::tuning::{OnDrop, TunedRuntime, window_bytes};
 use super::{Channel, IceState, MAX_MESSAGE_BYTES, RtcConfig, RtcError, RtcEvent};
@@ -47,6 +50,14 @@ const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
 const ICE_CHECK: Duration = Duration::from_millis(50);
 const ICE_CHECKS: u16 = 140;
 
+/// How long a direct path has to be found before a relayed one is taken, which is kept for good. A little more than the
+/// stack gives to an address that only shows itself in the checks (1 s).
+const RELAY_WAIT: Duration = Duration::from_millis(1200);
+
+/// How often an allocation at a TURN server is refreshed, at least. The stack's own half of the lifetime (5 of 10 min)
+/// is too rare: when the server's nonce has run out, it takes the new one but does not ask again.
+const RELAY_REFRESH: Duration = Duration::from_secs(60);
+
 /// A connection of the stack, what is known of it, and its events.
 pub(super) type Built = (
     Arc<dyn PeerConnection>,
@@ -57,7 +68,8 @@ pub(super) type Built = (
 /// Makes a connection. To be awaited on the data plane, where it leaves its driver.
 pub(super) async fn build(handle: Handle, config: RtcConfig) -> Result<Built, RtcError> {
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-    let shared = Arc::new(Shared::new(handle.clone(), config.setup));
+    let gathering = Gathering::new(&config.ice_servers);
+    let shared = Arc::new(Shared::new(handle.clone(), config.setup, gathering));
     // A place in the queue is kept for the last event, so that it is never lost.
     let last = events
         .clone()
@@ -70,15 +82,14 @@ pub(super) async fn build(handle: Handle, config: RtcConfig) -> Result<Built, Rt
             last.send(RtcEvent::Ended);
         }
     });
-    let servers = config.ice_servers.into_iter().map(|server| RTCIceServer {
-        urls: server.urls,
-        username: server.username,
-        credential: server.credential,
-    });
+    let servers = servers::resolved(&config.ice_servers).await;
+    for relay in servers.iter().filter_map(|server| server.relay) {
+        shared.relays.add(relay);
+    }
     let stack = PeerConnectionBuilder::new()
         .with_configuration(
             RTCConfigurationBuilder::default()
-                .with_ice_servers(servers.collect())
+                .with_ice_servers(servers.into_iter().map(|server| server.stack).collect())
                 .build(),
         )
         .with_setting_engine(settings(config.include_loopback))
@@ -92,6 +103,7 @@ pub(super) async fn build(handle: Handle, config: RtcConfig) -> Result<Built, Rt
             handle,
             shared.brisk.clone(),
             shared.nudge.clone(),
+            shared.relays.clone(),
             driver_ended,
         )))
         .with_udp_addrs(local_addresses(config.include_loopback))
@@ -111,6 +123,8 @@ fn settings(include_loopback: bool) -> SettingEngine {
             Some(ICE_KEEPALIVE),
         )
         .with_ice_connection_attempts(Some(ICE_CHECK), Some(ICE_CHECKS))
+        .with_relay_acceptance_min_wait(Some(RELAY_WAIT))
+        .with_turn_allocation_refresh_interval_cap(RELAY_REFRESH)
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_BYTES as u32))
         .with_sctp_max_receive_buffer_size(window_bytes())
         .build()
@@ -174,9 +188,22 @@ impl PeerConnectionEventHandler for Handler {
         }
     }
 
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let kind = match event.candidate.typ {
+            RTCIceCandidateType::Relay => Kind::Relay,
+            RTCIceCandidateType::Srflx => Kind::Reflexive,
+            _ => Kind::Host,
+        };
+        if self.shared.gathering().candidate(kind)
+            && let Ok(candidate) = event.candidate.to_json()
+        {
+            self.tell(RtcEvent::Candidate(candidate.candidate));
+        }
+    }
+
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.shared.set_gathered();
+            self.shared.gathering().complete();
         }
     }
 

@@ -1,9 +1,10 @@
-//! What the stack does not do well by itself: socket buffers, timers during setup, and bursts of messages.
+//! What the stack does not do well by itself: socket buffers, timers during setup, bursts of messages, and bursts of
+//! packets.
 //!
 //! The stack offers one hook for all, the runtime it asks for sockets and timers. Ours hands out sockets with a
 //! large receive buffer (without it, a burst of a whole SCTP window overruns the socket, and each lost tail costs
 //! a second) and short timers while a connection is being set up (the stack queues the first DTLS, SCTP and DCEP
-//! packet of each layer until its next timer: three idle waits of up to 200 ms). For bursts see [`Nudge`].
+//! packet of each layer until its next timer: three idle waits of up to 200 ms). For bursts see [`Nudge`] and [`PacedSocket`].
 
 use std::fmt;
 use std::future::Future;
@@ -22,6 +23,7 @@ use webrtc::runtime::{
 };
 
 use super::nudge::{Nudge, NudgedSocket};
+use super::pacing::{PacedSocket, Relays};
 
 /// The receive buffer that each UDP socket asks for, bytes.
 const SOCKET_BYTES: usize = 4 << 20;
@@ -95,22 +97,25 @@ pub(super) struct TunedRuntime {
     handle: Handle,
     brisk: Arc<AtomicBool>,
     nudge: Mutex<Option<Arc<Nudge>>>,
+    relays: Arc<Relays>,
     driver_ended: Mutex<Option<OnDrop>>,
 }
 
 impl TunedRuntime {
-    /// `brisk` caps the timers while it is true; `nudge` goes into the first socket; `driver_ended` is dropped when
-    /// the connection's driver has ended.
+    /// `brisk` caps the timers while it is true; `nudge` goes into the first socket; what goes to `relays` is paced;
+    /// `driver_ended` is dropped when the connection's driver has ended.
     pub(super) fn new(
         handle: Handle,
         brisk: Arc<AtomicBool>,
         nudge: Arc<Nudge>,
+        relays: Arc<Relays>,
         driver_ended: OnDrop,
     ) -> Self {
         TunedRuntime {
             handle,
             brisk,
             nudge: Mutex::new(Some(nudge)),
+            relays,
             driver_ended: Mutex::new(Some(driver_ended)),
         }
     }
@@ -139,6 +144,8 @@ impl Runtime for TunedRuntime {
         }
         let _context = self.handle.enter();
         let socket = TokioRuntime.wrap_udp_socket(socket)?;
+        let relays = self.relays.clone();
+        let socket = Arc::new(PacedSocket::new(socket, relays, &self.handle));
         Ok(match take(&self.nudge) {
             Some(nudge) => Arc::new(NudgedSocket::new(socket, nudge)),
             None => socket,

@@ -12,12 +12,18 @@
 #[cfg(test)]
 mod arbitrary;
 pub mod channel;
+pub mod close;
+pub mod device;
+pub mod ice_url;
+mod job_notice;
 mod json;
 pub mod peer;
 pub mod session;
 pub mod signal;
 
 pub use channel::{ChannelText, KEEP_ALIVE, PackageKind, log_text, safe_name};
+pub use ice_url::{IceScheme, IceTransport, IceUrl, IceUrlError};
+pub use job_notice::{JobChange, JobNotice};
 pub use peer::{
     JobComplete, JobError, JobRequest, JobResponse, JobStatus, PeerMessage, WorkerInfo,
     estimate_minutes,
@@ -25,7 +31,7 @@ pub use peer::{
 pub use session::{SessionString, SessionStringError};
 pub use signal::{
     DeletePeer, Filters, FromHub, HubError, IceServer, Metadata, PeerInfo, Properties, Refusal,
-    Register, RegisteredAuth, RoomCredentials, SignIn, ToHub,
+    Register, RegisteredAuth, RoomCredentials, SignIn, SignInAgain, ToHub,
 };
 
 /// The largest signalling frame or HTTP body that is read, in bytes: 1 MiB, the limit of the original hub.

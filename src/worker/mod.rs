@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::capabilities::Capabilities;
 pub use self::jobs::work::JobSettings;
-pub(crate) use self::switchboard::describe::ice_server;
+pub(crate) use self::switchboard::ice::{candidate_value, ice_servers};
 pub use self::switchboard::{Stop, Worker};
-use crate::actors::session::{HubUrl, SessionError};
+use crate::actors::session::{HubAccess, SessionError};
 use crate::charts::availability::Status;
 use crate::rtc::{DataPlane, RtcConfig};
 use crate::wire::{RoomCredentials, SessionString};
@@ -24,7 +24,7 @@ use crate::worker::jobs::scratch::{ScratchError, ScratchRoot};
 /// What a worker is made of.
 pub struct WorkerConfig {
     /// The hub.
-    pub hub: HubUrl,
+    pub hub: HubAccess,
     /// The room to join; without one, the worker makes its own.
     pub room: Option<RoomCredentials>,
     /// What the machine can do.

@@ -1,9 +1,11 @@
 //! The switchboard of a worker: it passes events between session, availability, connections and job. It decides
 //! nothing: what an event means is for the charts to say.
 
-pub(crate) mod describe;
+mod describe;
 mod hub;
+pub(crate) mod ice;
 mod links;
+mod mail;
 mod wishes;
 
 use actix::prelude::*;
@@ -29,10 +31,13 @@ use crate::charts::peer::Input as PeerInput;
 use crate::charts::session::Input as SessionInput;
 use crate::charts::{JobId, PeerId};
 use crate::rtc::{DataPlane, RtcConfig};
-use crate::wire::{JobRequest, PeerMessage, SessionString, ToHub};
+use crate::wire::{JobChange, JobRequest, PeerMessage, SessionString, ToHub};
 
 /// Connections that may be open at a time: the holder's, and some that linger or are being closed.
 const MAX_LINKS: usize = 16;
+
+/// Candidates that are kept with an offer. Real peers have a few per interface.
+const MAX_CANDIDATES: usize = 64;
 
 /// The worker is to end; sent again, it hurries.
 #[derive(Message)]
@@ -42,6 +47,13 @@ pub struct Stop;
 struct Link {
     peer: PeerId,
     addr: Addr<PeerActor>,
+}
+
+/// An offer that waits for the availability's word.
+struct Offer {
+    sdp: String,
+    /// What came behind it.
+    candidates: Vec<serde_json::Value>,
 }
 
 struct CurrentJob {
@@ -72,9 +84,20 @@ pub struct Worker {
     job: Option<CurrentJob>,
     /// Requests that wait for the availability's word, and what they are about.
     requests: HashMap<(PeerId, JobId), JobRequest>,
-    offers: HashMap<PeerId, String>,
+    offers: HashMap<PeerId, Offer>,
     announced: HashMap<PeerId, Announced>,
+    /// The timer of the next registration, which renews the credentials for TURN servers.
+    renewal: Option<SpawnHandle>,
     stopping: bool,
+    /// The hub confirmed the registration, and was not lost since.
+    online: bool,
+    post: mail::Post,
+    reserved: Option<mail::Reservation>,
+    /// Reservations and jobs so far, and what tells this life of the worker from others: ids of mail are made of both.
+    count: u64,
+    life: u64,
+    /// Only the last letters keep the worker from leaving the hub.
+    leaving: bool,
 }
 
 impl Worker {
@@ -135,7 +158,14 @@ impl Worker {
                 requests: HashMap::new(),
                 offers: HashMap::new(),
                 announced: HashMap::new(),
+                renewal: None,
                 stopping: false,
+                online: false,
+                post: mail::Post::default(),
+                reserved: None,
+                count: 0,
+                life: rand::random(),
+                leaving: false,
             }
         })
     }
@@ -168,12 +198,12 @@ impl Worker {
     }
 
     /// Job first, then connections, then the hub: each step waits for the one before.
-    fn advance_stop(&mut self) {
+    fn advance_stop(&mut self, ctx: &mut Context<Self>) {
         if !self.stopping || self.job.is_some() {
             return;
         }
         if self.links.is_empty() {
-            self.session.do_send(Feed(SessionInput::Shutdown));
+            self.leave_hub(ctx);
         } else {
             for link in self.links.values() {
                 link.addr.do_send(Feed(PeerInput::Close));
@@ -203,7 +233,7 @@ impl Handler<Announced> for Worker {
 impl Handler<JobNews> for Worker {
     type Result = ();
 
-    fn handle(&mut self, news: JobNews, _: &mut Self::Context) {
+    fn handle(&mut self, news: JobNews, ctx: &mut Self::Context) {
         let Some(job) = self.job.as_ref().filter(|job| job.id == news.job) else {
             return;
         };
@@ -217,7 +247,11 @@ impl Handler<JobNews> for Worker {
                 self.availability
                     .do_send(Feed(AvailabilityInput::JobBegun { from, job }));
             }
-            JobEvent::Tell(message) => self.tell(&job.holder, message),
+            JobEvent::Tell(message) => {
+                let holder = job.holder.clone();
+                self.mail_terminal(holder.clone(), &news.job, &message);
+                self.tell(&holder, message);
+            }
             JobEvent::Ended(outcome) => {
                 if let Some(link) = link {
                     link.addr.do_send(Feed(PeerInput::JobEnded));
@@ -234,7 +268,7 @@ impl Handler<JobNews> for Worker {
                 self.job = None;
                 self.availability
                     .do_send(Feed(AvailabilityInput::JobEnded { job: news.job }));
-                self.advance_stop();
+                self.advance_stop(ctx);
             }
         }
     }
@@ -243,15 +277,20 @@ impl Handler<JobNews> for Worker {
 impl Handler<Stop> for Worker {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, _: &mut Self::Context) {
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         let again = std::mem::replace(&mut self.stopping, true);
         if !again {
+            self.mail_unreserved(JobChange::Withdrawn);
             self.availability.do_send(Feed(AvailabilityInput::Shutdown));
         }
         match &self.job {
             Some(job) if again => job.addr.do_send(Hurry),
             Some(job) => job.addr.do_send(Feed(JobInput::Shutdown)),
-            None => self.advance_stop(),
+            // Who asks twice does not want to wait for the hub either.
+            None if again && self.links.is_empty() => {
+                self.session.do_send(Feed(SessionInput::Shutdown));
+            }
+            None => self.advance_stop(ctx),
         }
     }
 }

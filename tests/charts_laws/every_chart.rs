@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use loaner::charts::availability::Availability;
+use loaner::charts::hub_connection::HubConnection;
 use loaner::charts::ice_watchdog::IceWatchdog;
 use loaner::charts::job::Job;
 use loaner::charts::keep_alive::KeepAlive;
@@ -145,6 +146,9 @@ every_chart! {
     availability: Availability, [
         "AcceptJob", "RejectJob", "AcceptOffer", "RefuseOffer", "AdmitPackage", "RefusePackage", "ExpectJob", "Publish",
         "ReleaseHolder"
+    ];
+    hub_connection: HubConnection, [
+        "Look", "Ping", "WarnOfExpiry", "SendClose", "Detach", "HangUp", "Forget"
     ];
     ice_watchdog: IceWatchdog, ["LookAtIce", "ReportSuspect", "ReportRecovered", "ResetConnection"];
     job: Job, [

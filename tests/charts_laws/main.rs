@@ -10,6 +10,8 @@ mod availability;
 mod availability_model;
 mod every_chart;
 mod history;
+mod hub_connection;
+mod hub_connection_model;
 mod ice_watchdog;
 mod job;
 mod job_model;

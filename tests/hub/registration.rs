@@ -65,8 +65,7 @@ async fn the_checks_come_in_the_original_order_and_leave_the_socket_open() {
 #[actix_web::test]
 async fn registered_peers_learn_of_each_other_in_order() {
     let ice = json!({"urls": ["stun:192.0.2.1:3478"]});
-    let hub =
-        hub_with(|config| config.ice_servers = vec![json!({"urls": ["stun:192.0.2.1:3478"]})]);
+    let hub = hub_with(|config| config.ice.stun = vec!["stun:192.0.2.1:3478".to_owned()]);
     let addr = hub.addrs[0];
     let (u1, u2, u3) = (
         sign_in(addr).await,

@@ -160,6 +160,8 @@ fn a_worker_cannot_choose_where_results_go() {
         let mut worker = scene.python_worker(&work, &["--announce", name]);
         let package = scene.package(&[("centroid", CENTROID)]);
         let output = scene.directory("output");
+        // Where the client keeps its identity.
+        scene.directory("state");
         let before = names(&scene.path("."));
         let mut client = scene.run(&package, &output, &["--session", &worker.session]);
         client.ends_with(7);

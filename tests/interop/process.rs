@@ -59,43 +59,33 @@ impl Net {
         None
     }
 
-    /// A command that will run in the namespace, and that does not outlive the test.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--target={}", self.holder.id()));
-        if !Uid::current().is_root() {
-            command.args(["--user", "--preserve-credentials"]);
-        }
-        command
-            .args(["--net", "setpriv", "--pdeathsig", "KILL"])
-            .arg(program);
-        for (name, _) in std::env::vars_os() {
-            // What a user has configured is not what is tested.
-            if name.to_string_lossy().starts_with("LOANER_") {
-                command.env_remove(name);
-            }
-        }
-        command
-    }
-
     /// Starts a program in the namespace; `prepare` adds to the command.
     pub fn start(&self, name: &str, program: &Path, prepare: impl FnOnce(&mut Command)) -> Process {
-        let mut command = self.command(program);
+        let mut command = beside(self.holder.id(), program);
         prepare(&mut command);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let heard = Arc::new(Heard::default());
-        heard.listen(child.stdout.take().unwrap(), true);
-        heard.listen(child.stderr.take().unwrap(), false);
-        Process {
-            name: name.to_owned(),
-            child,
-            heard,
-            seen: 0,
+        Process::start(name, command)
+    }
+}
+
+/// A command that will run in the namespace of this process, and that does not outlive the test.
+pub fn beside(holder: u32, program: &Path) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--target={holder}"));
+    if !Uid::current().is_root() {
+        command.args(["--user", "--preserve-credentials"]);
+    }
+    command
+        .args(["--net", "setpriv", "--pdeathsig", "KILL"])
+        .arg(program);
+    without_settings(&mut command);
+    command
+}
+
+/// What a user has configured is not what is tested.
+pub fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LOANER_") {
+            command.env_remove(name);
         }
     }
 }
@@ -149,7 +139,27 @@ pub struct Process {
 }
 
 impl Process {
-    fn story(&self) -> String {
+    /// Starts a command.
+    pub fn start(name: &str, mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let heard = Arc::new(Heard::default());
+        heard.listen(child.stdout.take().unwrap(), true);
+        heard.listen(child.stderr.take().unwrap(), false);
+        Process {
+            name: name.to_owned(),
+            child,
+            heard,
+            seen: 0,
+        }
+    }
+
+    /// Everything that it has said so far, events and log.
+    pub fn story(&self) -> String {
         format!(
             "{} said:\n{}",
             self.name,

@@ -93,8 +93,11 @@ impl Scene {
         fs::set_permissions(bin.join("sleap-nn"), Permissions::from_mode(0o755)).unwrap();
         let mut hub = net.start("hub", Path::new(LOANER), |command| {
             command
-                .args(["hub", "--json", "--listen", "10.77.0.1:8080"])
+                .args([
+                    "hub", "--json", "--listen", "10.77.0.1:8080", "--store", "memory",
+                ])
                 .args(["--listen", "10.77.0.1:8001"])
+                .env("XDG_STATE_HOME", dir.path().join("state"))
                 .current_dir(dir.path());
         });
         hub.event("listening");
@@ -130,6 +133,7 @@ impl Scene {
                 .args(args)
                 .args(["--json", "--hub", HUB])
                 .current_dir(self.dir.path())
+                .env("XDG_STATE_HOME", self.path("state"))
                 .env("PATH", self.search_path());
         })
     }

@@ -35,7 +35,10 @@ pub async fn hub() -> (Process, String) {
 
 /// Starts a hub on a certain address.
 pub async fn hub_at(listen: &str) -> (Process, String) {
-    let mut hub = Process::start(&["hub", "--json", "--listen", listen], &[]);
+    let mut hub = Process::start(
+        &["hub", "--json", "--listen", listen, "--store", "memory"],
+        &[],
+    );
     let listening = hub.event("listening").await;
     let url = listening["url"].as_str().unwrap().to_owned();
     (hub, url)

@@ -30,6 +30,8 @@ pub struct Process {
     err: Arc<Lines>,
     read: usize,
     name: String,
+    /// Its state, unless it was told another place.
+    _state: tempfile::TempDir,
 }
 
 fn collect(stream: impl AsyncRead + Unpin + Send + 'static, lines: Arc<Lines>) {
@@ -51,8 +53,10 @@ impl Process {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOANER_")) {
             command.env_remove(name);
         }
+        let state = tempfile::tempdir().unwrap();
         command
             .args(args)
+            .env("XDG_STATE_HOME", state.path())
             .envs(env.iter().copied())
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
@@ -71,6 +75,7 @@ impl Process {
             err,
             read: 0,
             name: args.join(" "),
+            _state: state,
         }
     }
 

@@ -199,6 +199,12 @@ impl StubHub {
         self.frame_within(kind, PATIENCE).await
     }
 
+    /// The next frame, of whatever type.
+    pub async fn any_frame(&mut self) -> Value {
+        let frame = timeout(PATIENCE, self.frames.recv()).await;
+        frame.expect("any frame").unwrap()
+    }
+
     /// The same, with another patience.
     pub async fn frame_within(&mut self, kind: &str, patience: Duration) -> Value {
         loop {

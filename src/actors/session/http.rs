@@ -5,16 +5,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use awc::http::StatusCode;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::SessionError;
-use crate::wire::{DeletePeer, RoomCredentials, SignIn};
+use crate::wire::{DeletePeer, RoomCredentials, SignIn, SignInAgain};
 
 /// No answer of these endpoints is larger than this.
 const MAX_BODY: usize = 64 * 1024;
-/// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(8);
 /// How long the goodbye may take: nobody likes to wait at the door.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -64,7 +63,7 @@ impl fmt::Display for HubUrl {
 }
 
 impl HubUrl {
-    fn endpoint(&self, path: &str) -> String {
+    pub(super) fn endpoint(&self, path: &str) -> String {
         format!("{self}/{path}")
     }
 
@@ -76,24 +75,31 @@ impl HubUrl {
             None => format!("ws{}", text.trim_start_matches("http")),
         }
     }
+
+    /// Where devices connect.
+    pub fn device_socket(&self) -> String {
+        format!("{}/ws/", self.socket().trim_end_matches('/'))
+    }
 }
 
-/// A client for these requests.
-pub fn client() -> awc::Client {
-    awc::Client::builder().timeout(REQUEST).finish()
-}
+/// How long a request to a hub may take.
+pub const REQUEST: Duration = Duration::from_secs(8);
 
-/// Asks for an identity (worker-state.md, Anonymous Sign-in).
-pub async fn sign_in(http: awc::Client, hub: HubUrl) -> Result<SignIn, SessionError> {
-    let request = http
-        .post(hub.endpoint("anonymous-signin"))
-        .insert_header(("Content-Length", "0"))
-        .send();
-    answer(&hub, request, |hub, detail| SessionError::SignIn {
-        hub,
-        detail,
-    })
-    .await
+/// Asks for an identity (worker-state.md, Anonymous Sign-in), or signs in with one. Nothing comes back where the hub does
+/// not take the refresh token.
+pub async fn sign_in(
+    http: &awc::Client,
+    hub: &HubUrl,
+    body: &SignInAgain,
+) -> Result<Option<SignIn>, SessionError> {
+    // Hubs of old do not read the body.
+    let request = http.post(hub.endpoint("anonymous-signin")).send_json(body);
+    let refused = |hub: String, detail| SessionError::SignIn { hub, detail };
+    let (status, text) = body_of(hub, request, &refused).await?;
+    if status == StatusCode::UNAUTHORIZED && body.refresh_token.is_some() {
+        return Ok(None);
+    }
+    read(hub, status, &text, refused).map(Some)
 }
 
 /// Asks for a room (worker-state.md, Room Creation).
@@ -144,6 +150,15 @@ async fn answer<T: DeserializeOwned>(
     request: awc::SendClientRequest,
     refused: impl Fn(String, String) -> SessionError,
 ) -> Result<T, SessionError> {
+    let (status, text) = body_of(hub, request, &refused).await?;
+    read(hub, status, &text, refused)
+}
+
+async fn body_of(
+    hub: &HubUrl,
+    request: awc::SendClientRequest,
+    refused: &impl Fn(String, String) -> SessionError,
+) -> Result<(StatusCode, Bytes), SessionError> {
     let mut response = request.await.map_err(|error| SessionError::Unreachable {
         hub: hub.to_string(),
         detail: error.to_string(),
@@ -153,14 +168,20 @@ async fn answer<T: DeserializeOwned>(
         .limit(MAX_BODY)
         .await
         .map_err(|error| refused(hub.to_string(), error.to_string()))?;
-    if response.status() != StatusCode::OK {
-        let text = String::from_utf8_lossy(&body);
-        return Err(refused(
-            hub.to_string(),
-            format!("{} {}", response.status(), text),
-        ));
+    Ok((response.status(), body))
+}
+
+fn read<T: DeserializeOwned>(
+    hub: &HubUrl,
+    status: StatusCode,
+    body: &[u8],
+    refused: impl Fn(String, String) -> SessionError,
+) -> Result<T, SessionError> {
+    if status != StatusCode::OK {
+        let text = String::from_utf8_lossy(body);
+        return Err(refused(hub.to_string(), format!("{status} {text}")));
     }
-    serde_json::from_slice(&body).map_err(|error| {
+    serde_json::from_slice(body).map_err(|error| {
         refused(
             hub.to_string(),
             format!("its answer makes no sense: {error}"),
@@ -183,6 +204,7 @@ mod tests {
         let hub: HubUrl = "wss://hub.example/lab/".parse().expect("an address");
         assert_eq!(hub.endpoint("health"), "https://hub.example/lab/health");
         assert_eq!(hub.socket(), "wss://hub.example/lab/");
+        assert_eq!(hub.device_socket(), "wss://hub.example/lab/ws/");
     }
 
     #[test]

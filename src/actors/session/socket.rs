@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use actix::prelude::*;
 use actix_ws::Item;
-use awc::ws::{Frame, Message as WsMessage};
+use awc::error::WsClientError;
+use awc::ws::{Frame, Message as WsMessage, WebsocketsRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout};
 
-use super::HubUrl;
 use crate::wire::MAX_FRAME_BYTES;
 
 /// How often this side pings.
@@ -28,46 +27,37 @@ pub enum Outgoing {
     HangUp,
 }
 
-/// What the socket has for the session.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct SocketNews {
-    /// Which socket.
-    pub socket: u64,
-    /// What happened.
-    pub what: SocketEvent,
-}
-
 /// One thing that happened to a socket.
 pub enum SocketEvent {
     /// It is open.
     Open,
     /// A text frame, complete.
     Text(String),
+    /// It never opened: the hub answered with this HTTP status.
+    Refused(u16),
     /// It is gone, and why.
     Lost(String),
 }
 
-/// Runs one socket from connect to close. It ends when told to hang up, when the session lets go of it, or when it is lost.
+/// Runs one socket from connect to close, and tells what happens to it. It ends when told to hang up, when the other end
+/// of `outgoing` is gone, or when it is lost.
 pub async fn run(
-    hub: HubUrl,
-    socket: u64,
+    request: WebsocketsRequest,
     mut outgoing: mpsc::Receiver<Outgoing>,
-    session: Recipient<SocketNews>,
+    tell: impl AsyncFn(SocketEvent),
 ) {
-    let tell = |what| session.do_send(SocketNews { socket, what });
-    let connected = awc::Client::builder()
-        .disable_timeout()
-        .finish()
-        .ws(hub.socket())
+    let connected = request
         .max_frame_size(MAX_FRAME_BYTES + 1024)
         .connect()
         .await;
     let mut framed = match connected {
         Ok((_, framed)) => framed,
-        Err(error) => return tell(SocketEvent::Lost(error.to_string())),
+        Err(WsClientError::InvalidResponseStatus(status)) => {
+            return tell(SocketEvent::Refused(status.as_u16())).await;
+        }
+        Err(error) => return tell(SocketEvent::Lost(error.to_string())).await,
     };
-    tell(SocketEvent::Open);
+    tell(SocketEvent::Open).await;
     let mut assembly = Assembly::default();
     let mut pings = interval_at(Instant::now() + PING, PING);
     let mut heard = Instant::now();
@@ -91,9 +81,9 @@ pub async fn run(
                             let _ = framed.close().await;
                             break why;
                         }
-                        Frame::Text(part) | Frame::Binary(part) => tell(SocketEvent::Text(text(&part))),
+                        Frame::Text(part) | Frame::Binary(part) => tell(SocketEvent::Text(text(&part))).await,
                         Frame::Continuation(item) => match assembly.add(item) {
-                            Ok(Some(whole)) => tell(SocketEvent::Text(text(&whole))),
+                            Ok(Some(whole)) => tell(SocketEvent::Text(text(&whole))).await,
                             Ok(None) => {}
                             Err(why) => break why.to_owned(),
                         },
@@ -123,7 +113,7 @@ pub async fn run(
             }
         }
     };
-    tell(SocketEvent::Lost(why));
+    tell(SocketEvent::Lost(why)).await;
 }
 
 /// Hangs up, and waits until the socket is gone or the time is up.

@@ -1,8 +1,9 @@
-//! The drawing: a page and a picture of every chart, and the same in Mermaid and SCXML.
+//! The drawing: a page and a picture of every chart, and the same in Mermaid and SCXML; and the page of the close codes.
 //!
 //! Everything here is made from what the [explorer](super::explore) saw, so it shows what runs, and it is the same to
 //! the byte for the same charts.
 
+mod close_codes;
 mod layout;
 mod mermaid;
 mod model;
@@ -147,7 +148,10 @@ fn show(format: Format, seen: &Exploration) -> String {
 /// The names and contents of all files, by name.
 fn files() -> Vec<(String, String)> {
     let all = Explorer::run(None).seen;
-    let mut files = vec![("README.md".to_owned(), page::index(&all))];
+    let mut files = vec![
+        ("README.md".to_owned(), page::index(&all)),
+        (close_codes::CLOSE_CODES.to_owned(), close_codes::page()),
+    ];
     for seen in &all {
         files.push((format!("{}.md", seen.name), show(Format::Pages, seen)));
         files.push((format!("{}.svg", seen.name), show(Format::Svg, seen)));
@@ -178,7 +182,7 @@ fn is_marked(path: &Path) -> io::Result<bool> {
     Ok(content.windows(mark.len()).any(|part| part == mark))
 }
 
-/// Writes the pages and pictures of all charts and their index, and removes those of charts that are gone. Creates the
+/// Writes the pages and pictures of all charts, their index and the close codes, and removes those of charts that are gone. Creates the
 /// directory if need be. Returns the files that it wrote or removed; what is as it should be is left alone.
 ///
 /// # Errors

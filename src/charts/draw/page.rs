@@ -1,30 +1,31 @@
 //! The page of a chart, and the index of all pages.
 
+use super::close_codes::CLOSE_CODES;
 use super::model::{Ignored, Model, Rule};
 use super::{MARK, mermaid};
 use crate::charts::explore::{Deed, Exploration, span};
 use crate::charts::machine::Bound;
 
 /// A table in Markdown.
-struct Table {
-    text: String,
+pub(super) struct Table {
+    pub(super) text: String,
 }
 
 impl Table {
-    fn new(heads: &[&str]) -> Self {
+    pub(super) fn new(heads: &[&str]) -> Self {
         let mut text = format!("| {} |\n|", heads.join(" | "));
         text.push_str(&" --- |".repeat(heads.len()));
         text.push('\n');
         Table { text }
     }
 
-    fn row(&mut self, cells: &[String]) {
+    pub(super) fn row(&mut self, cells: &[String]) {
         self.text.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
 }
 
 /// Escapes what has a meaning in a table's cell.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -41,7 +42,7 @@ fn cell(text: &str) -> String {
     escaped
 }
 
-fn code(name: &str) -> String {
+pub(super) fn code(name: &str) -> String {
     format!("`{name}`")
 }
 
@@ -80,7 +81,7 @@ pub(super) fn page(model: &Model) -> String {
     page
 }
 
-fn section(page: &mut String, title: &str, text: &str) {
+pub(super) fn section(page: &mut String, title: &str, text: &str) {
     page.push_str(&format!("\n## {title}\n\n{text}"));
 }
 
@@ -255,7 +256,8 @@ pub(super) fn index(all: &[Exploration]) -> String {
     }
     format!(
         "<!-- {MARK} -->\n\n# The statecharts\n\nEverything in Loaner that has a life of its own is driven by one of these charts. \
-         What the pictures show is what runs.\n\n{}\n{GUIDE}",
+         What the pictures show is what runs.\n\n{}\nA socket that the hub closes is told why: \
+         [the close codes]({CLOSE_CODES}).\n\n{GUIDE}",
         table.text
     )
 }

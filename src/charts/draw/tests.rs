@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use strum::IntoEnumIterator as _;
+
 use super::*;
 use crate::charts::explore::{Deed, Row, Seen, TimerUse};
 use crate::charts::machine::{Bound, StateSpec};
+use crate::wire::close::CloseCode;
 
-const CHARTS: [&str; 8] = [
+const CHARTS: [&str; 9] = [
     "session", "availability", "peer", "ice_watchdog", "keep_alive", "job", "transfer",
-    "submission",
+    "submission", "hub_connection",
 ];
+/// The index and the close codes.
+const OTHER_PAGES: usize = 2;
 
 fn seen_all() -> Vec<Exploration> {
     Explorer::run(None).seen
@@ -269,6 +274,32 @@ fn what_a_reader_of_the_pages_looks_for_is_there() {
 }
 
 #[test]
+fn every_close_code_stands_on_its_page_and_the_index_leads_there() {
+    let files = files();
+    let text = |name: &str| &files.iter().find(|(file, _)| file == name).unwrap().1;
+    let page = text("close-codes.md");
+    for code in CloseCode::iter() {
+        let begin = format!("| {} | `{}` | ", code.code(), code.as_ref());
+        let row = page.lines().find(|line| line.starts_with(&begin)).unwrap();
+        assert!(row.ends_with(&format!(" | {} |", page::cell(code.about()))));
+    }
+    for row in [
+        "| 1011 | `ping_timeout_classic` | keepalive ping timeout | **later** | 2 min |",
+        "| 4402 | `token_expired` | token expired | **with new token** | 2 min |",
+        "| 4409 | `replaced` | replaced | **never** | no |",
+        "| **with new token** | Come back with a new token, not with the old one. |",
+    ] {
+        assert!(page.contains(row), "{row}\n{page}");
+    }
+    let numbers: Vec<&str> = (page.lines())
+        .filter_map(|line| line.strip_prefix("| ")?.split(' ').next())
+        .filter(|cell| cell.parse::<u16>().is_ok())
+        .collect();
+    assert!(numbers.is_sorted() && numbers.len() == CloseCode::iter().count());
+    assert!(text("README.md").contains("](close-codes.md)"));
+}
+
+#[test]
 fn one_chart_or_all_and_an_unknown_one_is_named() {
     let all = render(Format::Mermaid, None).unwrap();
     assert_eq!(all.matches("stateDiagram-v2").count(), CHARTS.len());
@@ -287,7 +318,7 @@ fn one_chart_or_all_and_an_unknown_one_is_named() {
 fn pages_are_the_same_each_time_and_are_left_alone_where_they_are_right() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let written = write_pages(one.path()).unwrap();
-    assert_eq!(written.len(), 2 * CHARTS.len() + 1);
+    assert_eq!(written.len(), 2 * CHARTS.len() + OTHER_PAGES);
     write_pages(&other.path().join("new")).unwrap();
     for path in &written {
         let twin = other.path().join("new").join(path.file_name().unwrap());
@@ -338,7 +369,7 @@ fn a_changed_a_missing_and_a_superfluous_file_are_noticed_and_mended() {
 fn a_directory_that_is_not_there_lacks_everything() {
     let dir = tempfile::tempdir().unwrap();
     let stale = check_pages(&dir.path().join("nowhere")).unwrap_err();
-    assert_eq!(stale.len(), 2 * CHARTS.len() + 1);
+    assert_eq!(stale.len(), 2 * CHARTS.len() + OTHER_PAGES);
     assert!(stale.iter().all(|stale| stale.fault == Fault::Missing));
 }
 

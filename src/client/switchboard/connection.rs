@@ -14,7 +14,9 @@ use crate::charts::transfer::Input as TransferInput;
 use crate::client::Progress;
 use crate::client::reader::{Place, ResultsComing, read};
 use crate::files::send_file;
+use crate::rtc::RtcConfig;
 use crate::wire::{ChannelText, PackageKind, ToHub};
+use crate::worker::candidate_value;
 
 impl Client {
     pub(super) fn dial(&mut self, ctx: &mut Context<Self>) {
@@ -24,7 +26,10 @@ impl Client {
             link: id,
             peer: PeerId::from(self.worker_id()),
             offer: None,
-            config: self.rtc.clone(),
+            config: RtcConfig {
+                trickle: self.worker_is_ours(),
+                ..self.rtc.clone()
+            },
             plane: self.plane.clone(),
             owner: ctx.address().recipient(),
             supervisor: Some(ctx.address().recipient()),
@@ -34,6 +39,7 @@ impl Client {
             addr,
             channel: None,
             open: false,
+            answered: false,
         });
     }
 
@@ -140,6 +146,15 @@ impl Handler<LinkNews> for Client {
                 target,
                 sdp,
             }),
+            LinkEvent::Candidate(candidate) => self.send(ToHub::Candidate {
+                sender,
+                target,
+                candidate: candidate_value(&candidate),
+            }),
+            LinkEvent::NoRelay(why) => {
+                tracing::warn!(why, "only direct paths to the worker are tried");
+                self.no_relay = Some(why);
+            }
             LinkEvent::Channel(channel) => {
                 link.channel = Some(channel.clone());
                 let (said, coming) = (ctx.address().recipient(), ctx.address().recipient());

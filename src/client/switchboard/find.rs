@@ -110,8 +110,8 @@ impl Handler<Chosen> for Client {
         self.ui.progress(Progress::Chosen {
             worker: worker.peer_id.clone(),
         });
-        let negotiates = worker.metadata.properties.contains_key("loaner");
         self.worker = Some(worker);
+        let negotiates = self.worker_is_ours();
         self.feed(Input::WorkerChosen { negotiates });
     }
 }

@@ -1,7 +1,7 @@
 //! What the worker says: through the hub, and on the channel.
 
 use super::Client;
-use crate::actors::peer::RemoteAnswer;
+use crate::actors::peer::{RemoteAnswer, RemoteCandidate};
 use crate::charts::submission::Input;
 use crate::client::Progress;
 use crate::client::reader::Said;
@@ -13,8 +13,14 @@ impl Client {
         match frame {
             FromHub::PeerList { peers } => self.discovered(peers, ctx),
             FromHub::Answer { sender, sdp } if sender == self.worker_id() => {
-                if let Some(link) = &self.link {
+                if let Some(link) = &mut self.link {
+                    link.answered = true;
                     link.addr.do_send(RemoteAnswer(sdp));
+                }
+            }
+            FromHub::Candidate { sender, candidate } if sender == self.worker_id() => {
+                if let Some(link) = &self.link {
+                    link.addr.do_send(RemoteCandidate(candidate));
                 }
             }
             FromHub::PeerMessage {
@@ -25,6 +31,13 @@ impl Client {
                 Err(error) => tracing::warn!(%error, "a message of the worker was not understood"),
             },
             FromHub::Error(error) => self.hear_error(&error),
+            // Once it has answered, the connection needs no hub any more.
+            FromHub::PeerLeft { peer_id }
+                if peer_id == self.worker_id()
+                    && self.link.as_ref().is_none_or(|link| !link.answered) =>
+            {
+                self.worker_gone();
+            }
             other => tracing::debug!(frame = ?other, "not for a client"),
         }
     }
@@ -41,10 +54,14 @@ impl Client {
             error.code.as_deref(),
             Some("PEER_NOT_FOUND" | "PEER_NOT_IN_ROOM")
         ) {
-            self.detail = Some("the worker has left the room".to_owned());
-            self.feed(Input::JobRejected);
-            self.feed(Input::DialFailed);
+            self.worker_gone();
         }
+    }
+
+    fn worker_gone(&mut self) {
+        self.detail = Some("the worker has left the room".to_owned());
+        self.feed(Input::JobRejected);
+        self.feed(Input::DialFailed);
     }
 
     pub(super) fn hear_worker(&mut self, message: PeerMessage) {

@@ -52,8 +52,11 @@ impl Client {
             }
             Why::NoAnswer => "no answer came in time; is the worker still running?".to_owned(),
             Why::NotConnected => format!(
-                "no connection to the worker came up ({}); `loaner hub` needs no more than to be reached, but client and worker need a path by UDP",
-                detail.as_deref().unwrap_or("ICE found no path")
+                "no connection to the worker came up ({}); `loaner hub` needs no more than to be reached, but client and worker need a path by UDP, or a TURN server to relay",
+                detail
+                    .or_else(|| self.no_relay.take())
+                    .as_deref()
+                    .unwrap_or("ICE found no path")
             ),
             Why::NotSent => format!(
                 "the package could not be sent: {}",

@@ -67,6 +67,34 @@ pub enum FromHub {
         /// The message.
         payload: Value,
     },
+    /// A peer came into the room; for those that registered with notices.
+    PeerJoined {
+        /// The peer.
+        peer_id: String,
+        /// Its role.
+        role: String,
+        /// What it tells about itself.
+        metadata: Metadata,
+    },
+    /// A peer left the room; for those that registered with notices.
+    PeerLeft {
+        /// The peer.
+        peer_id: String,
+    },
+    /// Mail was taken: it will not be lost.
+    MailAccepted {
+        /// The sender's own id of it.
+        client_message_id: String,
+    },
+    /// Mail was not taken.
+    MailRefused {
+        /// The sender's own id of it.
+        client_message_id: String,
+        /// Why, as a token: `MAILBOX_FULL` and the like.
+        code: String,
+        /// Whether the same may be taken later.
+        retryable: bool,
+    },
     /// An error. It never ends the worker.
     Error(HubError),
     /// A sign of life, of later hubs; it wants no answer.
@@ -196,6 +224,22 @@ impl FromHub {
             "peer_message" => Self::PeerMessage {
                 from_peer_id: fields.id("from_peer_id")?,
                 payload: fields.value("payload")?,
+            },
+            "peer_joined" => Self::PeerJoined {
+                peer_id: fields.id("peer_id")?,
+                role: fields.any_text("role").unwrap_or_default(),
+                metadata: Metadata::lenient(fields.get("metadata")),
+            },
+            "peer_left" => Self::PeerLeft {
+                peer_id: fields.id("peer_id")?,
+            },
+            "mail_accepted" => Self::MailAccepted {
+                client_message_id: fields.id("client_message_id")?,
+            },
+            "mail_refused" => Self::MailRefused {
+                client_message_id: fields.id("client_message_id")?,
+                code: excerpt(&fields.any_text("code").unwrap_or_default()),
+                retryable: fields.opt_flag("retryable")?.unwrap_or(false),
             },
             "error" => Self::Error(HubError::lenient(fields)),
             "ping" => Self::Ping,

@@ -7,6 +7,25 @@ use serde::{Deserialize, Serialize};
 use crate::wire::json::{self, Fields};
 use crate::wire::{Hidden, MAX_TOKEN_BYTES, WireError};
 
+/// The body of `POST /anonymous-signin`, which hubs of old do not read.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SignInAgain {
+    /// What an earlier sign-in gave: the user is to be the same. Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// Which device of the user this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+}
+
+impl fmt::Debug for SignInAgain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignInAgain")
+            .field("device_id", &self.device_id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The answer to `POST /anonymous-signin`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignIn {
@@ -14,15 +33,22 @@ pub struct SignIn {
     pub id_token: String,
     /// The name given to the caller; it is the caller's peer id from then on.
     pub username: String,
+    /// Signs the same user in again; hubs of old give none. Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
 }
 
 impl SignIn {
-    /// Reads the answer; both fields must be there. Unknown fields are ignored.
+    /// Reads the answer; token and name must be there. Unknown fields are ignored.
     pub fn parse(text: &str) -> Result<Self, WireError> {
         let map = json::object(text)?;
         Ok(Self {
             id_token: id_token(Fields(&map))?,
             username: Fields(&map).id("username")?,
+            refresh_token: match Fields(&map).get("refresh_token") {
+                None => None,
+                Some(_) => Some(Fields(&map).text("refresh_token", MAX_TOKEN_BYTES)?),
+            },
         })
     }
 }
@@ -32,7 +58,7 @@ impl fmt::Debug for SignIn {
         f.debug_struct("SignIn")
             .field("id_token", &Hidden)
             .field("username", &self.username)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,6 +134,11 @@ mod tests {
             ("a.b.c", "f78b")
         );
         assert_eq!(json::text(&sign_in), text);
+        assert_eq!(sign_in.refresh_token, None);
+        let text = r#"{"id_token":"a.b.c","username":"f78b","refresh_token":"d.e.f"}"#;
+        let sign_in = SignIn::parse(text).unwrap();
+        assert_eq!(sign_in.refresh_token.as_deref(), Some("d.e.f"));
+        assert_eq!(json::text(&sign_in), text);
 
         let text = r#"{"room_id":"4fad4e39","token":"d3cc46"}"#;
         let room = RoomCredentials::parse(text).unwrap();
@@ -154,7 +185,8 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show_in_debug_output() {
-        let sign_in = SignIn::parse(r#"{"id_token":"s3cret","username":"u"}"#).unwrap();
+        let sign_in = r#"{"id_token":"s3cret","username":"u","refresh_token":"s3cret"}"#;
+        let sign_in = SignIn::parse(sign_in).unwrap();
         let room = RoomCredentials::parse(r#"{"room_id":"r","token":"s3cret"}"#).unwrap();
         assert!(!format!("{sign_in:?} {room:?}").contains("s3cret"));
     }

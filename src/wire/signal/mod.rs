@@ -12,6 +12,6 @@ mod parts;
 mod to_hub;
 
 pub use from_hub::{FromHub, RegisteredAuth};
-pub use http::{DeletePeer, RoomCredentials, SignIn};
+pub use http::{DeletePeer, RoomCredentials, SignIn, SignInAgain};
 pub use parts::{Filters, HubError, IceServer, Metadata, PeerInfo, Properties, Refusal};
 pub use to_hub::{Register, ToHub};

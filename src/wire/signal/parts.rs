@@ -267,12 +267,20 @@ pub struct HubError {
     /// The peer whose refusal the hub relays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
+    /// The mail that was not taken, by its sender's own id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<String>,
 }
 
 impl HubError {
     /// Whether a worker turned the offer down because it is reserved or busy.
     pub fn is_worker_busy(&self) -> bool {
         self.reason.as_deref() == Some(Refusal::WORKER_BUSY)
+    }
+
+    /// Whether the hub does not know frames of the type that it was sent.
+    pub fn is_unknown_type(&self) -> bool {
+        self.code.as_deref() == Some("UNKNOWN_MESSAGE_TYPE")
     }
 
     /// Reads the fields that are text and leaves out the rest: a bad error frame is still an error frame.
@@ -291,6 +299,7 @@ impl HubError {
             current_status: fields.any_text("current_status"),
             target: id("target").or_else(|| id("target_peer_id")),
             sender: id("sender"),
+            client_message_id: id("client_message_id"),
         }
     }
 }

@@ -66,6 +66,18 @@ pub enum ToHub {
         /// The message.
         payload: Value,
     },
+    /// A message for the mailbox of the user behind another peer of the room, there or not. The answer is
+    /// [`FromHub::MailAccepted`](super::FromHub::MailAccepted) or its counterpart; hubs of old do not know it.
+    Mail {
+        /// The peer that sends it.
+        from_peer_id: String,
+        /// The peer whose user it is meant for; it may have left.
+        to_peer_id: String,
+        /// The sender's own id of the message: sent again under the same id, it is not delivered twice.
+        client_message_id: String,
+        /// The message.
+        payload: Value,
+    },
     /// Turns an offer down.
     Error(Refusal),
 }
@@ -90,6 +102,9 @@ pub struct Register {
     /// What the peer tells about itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
+    /// Whether the peer wants to be told who comes and who goes; not written where it does not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub notices: bool,
 }
 
 impl fmt::Debug for Register {
@@ -102,6 +117,7 @@ impl fmt::Debug for Register {
             .field("role", &self.role)
             .field("is_admin", &self.is_admin)
             .field("metadata", &self.metadata)
+            .field("notices", &self.notices)
             .finish()
     }
 }
@@ -152,6 +168,12 @@ impl ToHub {
                 to_peer_id: fields.id("to_peer_id")?,
                 payload: fields.value("payload")?,
             },
+            "mail" => Self::Mail {
+                from_peer_id: fields.id("from_peer_id")?,
+                to_peer_id: fields.id("to_peer_id")?,
+                client_message_id: fields.id("client_message_id")?,
+                payload: fields.value("payload")?,
+            },
             "error" => Self::Error(Refusal::parse(fields)?),
             other => return Err(WireError::UnknownToken(excerpt(other))),
         })
@@ -171,6 +193,7 @@ impl Register {
                 Some(map) => Some(Metadata::strict(map)?),
                 None => None,
             },
+            notices: fields.opt_flag("notices")?.unwrap_or(false),
         })
     }
 }

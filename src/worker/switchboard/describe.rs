@@ -5,7 +5,6 @@ use serde_json::json;
 use crate::actors::availability::Published;
 use crate::charts::JobId;
 use crate::charts::availability::Status;
-use crate::rtc::IceServer;
 use crate::wire::{Metadata, Register};
 use crate::worker::capabilities::Capabilities;
 
@@ -24,6 +23,7 @@ pub(super) fn register(capabilities: &Capabilities, published: &Published) -> Re
             tags: vec!["sleap-rtc".to_owned(), "training-worker".to_owned()],
             properties,
         }),
+        notices: false,
     }
 }
 
@@ -40,13 +40,4 @@ pub(super) fn status_properties(status: Status, job: Option<&JobId>) -> crate::w
     properties.insert("pending_job_id".to_owned(), json!(pending));
     properties.insert("current_job_id".to_owned(), json!(current));
     properties
-}
-
-/// An ICE server as the hub gives it, for the connection.
-pub(crate) fn ice_server(server: crate::wire::IceServer) -> IceServer {
-    IceServer {
-        urls: server.urls,
-        username: server.username.unwrap_or_default(),
-        credential: server.credential.unwrap_or_default(),
-    }
 }

@@ -1,12 +1,13 @@
 //! What the hub says to a worker, and what other peers say through it.
 
-use super::Worker;
-use super::describe::ice_server;
+use super::ice::{ice_servers, refresh_in};
+use super::{MAX_CANDIDATES, Offer, Worker};
 use crate::actors::Feed;
 use crate::actors::peer::RemoteCandidate;
 use crate::actors::session::SessionNews;
 use crate::charts::availability::Input as AvailabilityInput;
 use crate::charts::job::Input as JobInput;
+use crate::charts::session::Input as SessionInput;
 use crate::charts::{JobId, PeerId};
 use crate::wire::{FromHub, JobRequest, PeerMessage, RegisteredAuth, SessionString};
 use crate::worker::Notice;
@@ -15,11 +16,17 @@ use actix::prelude::*;
 impl Handler<SessionNews> for Worker {
     type Result = ();
 
-    fn handle(&mut self, news: SessionNews, _: &mut Self::Context) {
+    fn handle(&mut self, news: SessionNews, ctx: &mut Self::Context) {
         match news {
-            SessionNews::Registered(registered) => self.registered(*registered),
-            SessionNews::Frame(frame) => self.hear(*frame),
-            SessionNews::Down => self.notice(Notice::HubLost),
+            SessionNews::Registered(registered) => {
+                self.use_servers(&registered, ctx);
+                self.registered(*registered);
+            }
+            SessionNews::Frame(frame) => self.hear(*frame, ctx),
+            SessionNews::Down => {
+                self.online = false;
+                self.notice(Notice::HubLost);
+            }
             SessionNews::Closed => self.finish(Ok(())),
             SessionNews::Failed(error) => self.finish(Err(error.into())),
         }
@@ -27,9 +34,26 @@ impl Handler<SessionNews> for Worker {
 }
 
 impl Worker {
+    /// Takes the hub's servers, and sees to it that their credentials are renewed: a job may come days from now.
+    fn use_servers(&mut self, registered: &RegisteredAuth, ctx: &mut Context<Self>) {
+        self.rtc.ice_servers = ice_servers(&registered.ice_servers);
+        if let Some(before) = self.renewal.take() {
+            ctx.cancel_future(before);
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_secs();
+        self.renewal = refresh_in(&self.rtc.ice_servers, now).map(|wait| {
+            ctx.run_later(wait, |worker, _| {
+                worker.session.do_send(Feed(SessionInput::Reregister));
+            })
+        });
+    }
+
     pub(super) fn registered(&mut self, registered: RegisteredAuth) {
         self.peer_id.clone_from(&registered.peer_id);
-        self.rtc.ice_servers = registered.ice_servers.into_iter().map(ice_server).collect();
+        self.online = true;
+        self.post.begin_again();
+        self.send_mail();
         // What changed while the registration was on its way could not be sent.
         let now = self.published.borrow().clone();
         if *self.described.borrow() != now {
@@ -49,15 +73,23 @@ impl Worker {
         }
     }
 
-    pub(super) fn hear(&mut self, frame: FromHub) {
+    pub(super) fn hear(&mut self, frame: FromHub, ctx: &mut Context<Self>) {
         match frame {
             FromHub::Offer { sender, sdp } => {
                 let from = PeerId::from(sender);
-                self.offers.insert(from.clone(), sdp);
+                let candidates = Vec::new();
+                self.offers.insert(from.clone(), Offer { sdp, candidates });
                 self.availability
                     .do_send(Feed(AvailabilityInput::Offer { from }));
             }
             FromHub::Candidate { sender, candidate } => {
+                // Its offer may still wait for the availability's word.
+                if let Some(offer) = self.offers.get_mut(&PeerId::from(sender.as_str())) {
+                    if offer.candidates.len() < MAX_CANDIDATES {
+                        offer.candidates.push(candidate);
+                    }
+                    return;
+                }
                 let newest = self
                     .links
                     .iter()
@@ -71,7 +103,25 @@ impl Worker {
                 from_peer_id,
                 payload,
             } => self.hear_peer(PeerId::from(from_peer_id), &payload),
-            FromHub::Error(error) => tracing::warn!(%error, "the hub reports an error"),
+            FromHub::MailAccepted { client_message_id } => {
+                let next = self.post.accepted(&client_message_id);
+                self.go_on_with_mail(next, ctx);
+            }
+            FromHub::MailRefused {
+                client_message_id,
+                code,
+                retryable,
+            } => {
+                let next = self.post.refused(&client_message_id, &code, retryable);
+                self.go_on_with_mail(next, ctx);
+            }
+            FromHub::Error(error) => {
+                let next = self.post.error(&error);
+                if !error.is_unknown_type() {
+                    tracing::warn!(%error, "the hub reports an error");
+                }
+                self.go_on_with_mail(next, ctx);
+            }
             FromHub::MetadataUpdated { metadata, .. } => {
                 let status = metadata
                     .properties

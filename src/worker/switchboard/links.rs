@@ -1,6 +1,7 @@
 //! What the connections of a worker say.
 
 use super::Worker;
+use super::ice::candidate_value;
 use crate::actors::Feed;
 use crate::actors::peer::{LinkEvent, LinkId, LinkNews};
 use crate::charts::availability::Input as AvailabilityInput;
@@ -17,6 +18,10 @@ impl Handler<LinkNews> for Worker {
     fn handle(&mut self, news: LinkNews, ctx: &mut Self::Context) {
         match news.what {
             LinkEvent::Description(sdp) => self.described(news.link, sdp),
+            LinkEvent::Candidate(candidate) => self.trickle(news.link, &candidate),
+            LinkEvent::NoRelay(why) => {
+                tracing::warn!(link = %news.link, why, "only direct paths to the client are tried")
+            }
             LinkEvent::Channel(channel) => {
                 self.plane
                     .spawn(serve(news.link, channel, ctx.address().recipient()));
@@ -31,7 +36,7 @@ impl Handler<LinkNews> for Worker {
             LinkEvent::Lost(why) => self.lost(news.link, why),
             LinkEvent::Closed => {
                 self.links.remove(&news.link);
-                self.advance_stop();
+                self.advance_stop(ctx);
             }
         }
     }
@@ -44,6 +49,16 @@ impl Worker {
                 sender: self.peer_id.clone(),
                 target: link.peer.to_string(),
                 sdp,
+            });
+        }
+    }
+
+    fn trickle(&self, link: LinkId, candidate: &str) {
+        if let Some(link) = self.links.get(&link) {
+            self.send(ToHub::Candidate {
+                sender: self.peer_id.clone(),
+                target: link.peer.to_string(),
+                candidate: candidate_value(candidate),
             });
         }
     }

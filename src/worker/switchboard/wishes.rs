@@ -5,12 +5,12 @@ use super::{CurrentJob, Link, MAX_LINKS, Worker};
 use crate::actors::Feed;
 use crate::actors::availability::Asked;
 use crate::actors::job::{Admit, job};
-use crate::actors::peer::{Dial, LinkId, connect};
+use crate::actors::peer::{Dial, LinkId, RemoteCandidate, connect};
 use crate::charts::availability::{Act, Status};
 use crate::charts::peer::Input as PeerInput;
 use crate::charts::{JobId, PeerId};
 use crate::wire::{
-    JobResponse, Metadata, PeerMessage, Refusal, ToHub, WorkerInfo, estimate_minutes,
+    JobChange, JobResponse, Metadata, PeerMessage, Refusal, ToHub, WorkerInfo, estimate_minutes,
 };
 use crate::worker::Notice;
 use crate::worker::serve::Announced;
@@ -37,15 +37,26 @@ impl Handler<Asked> for Worker {
                 tracing::info!(%from, %job, "Job assigned and ready for WebRTC connection");
                 self.expect_job(from, job, ctx);
             }
-            Act::Publish { status, job } => self.publish(status, job.as_ref()),
-            Act::ReleaseHolder { holder } => self.release(&holder),
+            Act::Publish { status, job } => {
+                match status {
+                    Status::Reserved => {}
+                    // The job itself has the word from now on.
+                    Status::Busy => self.reserved = None,
+                    Status::Available => self.mail_unreserved(JobChange::Released),
+                }
+                self.publish(status, job.as_ref());
+            }
+            Act::ReleaseHolder { holder } => {
+                self.mail_unreserved(JobChange::LeaseExpired);
+                self.release(&holder);
+            }
         }
     }
 }
 
 impl Worker {
     pub(super) fn accept_job(&mut self, to: &PeerId, job: JobId) {
-        let Some(request) = self.requests.remove(&(to.clone(), job)) else {
+        let Some(request) = self.requests.remove(&(to.clone(), job.clone())) else {
             return;
         };
         let info = WorkerInfo {
@@ -57,6 +68,7 @@ impl Worker {
             to,
             PeerMessage::JobResponse(JobResponse::accepted(request.job_id, minutes, info)),
         );
+        self.mail_reserved(to, job);
     }
 
     pub(super) fn reject_job(&mut self, to: &PeerId, job: JobId, reason: &'static str) {
@@ -87,12 +99,15 @@ impl Worker {
         let addr = connect(Dial {
             link: id,
             peer: from.clone(),
-            offer: Some(offer),
+            offer: Some(offer.sdp),
             config: self.rtc.clone(),
             plane: self.plane.clone(),
             owner: ctx.address().recipient(),
             supervisor: Some(ctx.address().recipient()),
         });
+        for candidate in offer.candidates {
+            addr.do_send(RemoteCandidate(candidate));
+        }
         self.links.insert(id, Link { peer: from, addr });
     }
 
@@ -141,6 +156,10 @@ impl Worker {
             Ok(scratch) => scratch,
             Err(error) => return tracing::error!(%error, "no directory for the job"),
         };
+        if self.reserved.is_none() {
+            // Nobody asked for it before.
+            self.count += 1;
+        }
         let addr = job(
             id.clone(),
             holder.clone(),

@@ -259,13 +259,14 @@ fn the_receiver_is_named_where_the_original_names_it() {
 
 const KINDS: &[&str] = &[
     "registered_auth", "admin_conflict", "offer", "answer", "candidate", "metadata_updated",
-    "peer_list", "peer_message", "error", "ping", "quit", "mesh_offer", "",
+    "peer_list", "peer_message", "error", "ping", "quit", "mesh_offer", "peer_joined", "peer_left",
+    "mail_accepted", "mail_refused", "",
 ];
 const FIELDS: &[&str] = &[
     "peer_id", "room_id", "token", "admin_peer_id", "peer_list", "peer_metadata", "ice_servers",
     "mesh_ice_servers", "current_admin", "sender", "target", "sdp", "candidate", "metadata",
     "peers", "from_peer_id", "payload", "reason", "error", "code", "message", "current_status",
-    "target_peer_id",
+    "target_peer_id", "role", "client_message_id", "retryable",
 ];
 
 fn any_server() -> impl Strategy<Value = IceServer> {
@@ -326,8 +327,7 @@ fn any_frame() -> impl Strategy<Value = FromHub> {
     let maybe = arbitrary::maybe_text;
     let error = (
         [maybe(), maybe(), maybe(), maybe()],
-        option::of(id()),
-        option::of(id()),
+        [option::of(id()), option::of(id()), option::of(id())],
     );
     prop_oneof![
         any_registration(),
@@ -347,7 +347,7 @@ fn any_frame() -> impl Strategy<Value = FromHub> {
             payload
         }),
         error.prop_map(
-            |([reason, code, message, current_status], target, sender)| {
+            |([reason, code, message, current_status], [target, sender, client_message_id])| {
                 FromHub::Error(HubError {
                     reason,
                     code,
@@ -355,9 +355,26 @@ fn any_frame() -> impl Strategy<Value = FromHub> {
                     current_status,
                     target,
                     sender,
+                    client_message_id,
                 })
             }
         ),
+        (id(), any::<String>(), arbitrary::metadata()).prop_map(|(peer_id, role, metadata)| {
+            FromHub::PeerJoined {
+                peer_id,
+                role,
+                metadata,
+            }
+        }),
+        id().prop_map(|peer_id| FromHub::PeerLeft { peer_id }),
+        id().prop_map(|client_message_id| FromHub::MailAccepted { client_message_id }),
+        (id(), "[A-Z_]{1,9}", any::<bool>()).prop_map(|(client_message_id, code, retryable)| {
+            FromHub::MailRefused {
+                client_message_id,
+                code,
+                retryable,
+            }
+        }),
         Just(FromHub::Ping),
         Just(FromHub::Quit),
         Just(FromHub::Mesh {

@@ -33,6 +33,7 @@ fn a_worker_registers_as_the_page_has_it() {
             &["sleap-rtc", "training-worker"],
             json!({"gpu_memory_mb": 24576, "status": "available"}),
         )),
+        notices: false,
     };
     is_written_as(
         &ToHub::Register(register),
@@ -54,6 +55,7 @@ fn what_is_not_given_at_registration_is_not_written() {
         role: None,
         is_admin: None,
         metadata: None,
+        notices: false,
     };
     is_written_as(
         &ToHub::Register(register.clone()),
@@ -226,12 +228,12 @@ fn bad_frames_say_what_is_wrong() {
 
 const KINDS: &[&str] = &[
     "register", "offer", "answer", "candidate", "update_metadata", "discover_peers",
-    "peer_message", "error", "",
+    "peer_message", "mail", "error", "",
 ];
 const FIELDS: &[&str] = &[
     "peer_id", "room_id", "token", "id_token", "role", "is_admin", "metadata", "sender", "target",
     "sdp", "candidate", "from_peer_id", "to_peer_id", "filters", "payload", "reason", "message",
-    "current_status",
+    "current_status", "client_message_id", "notices",
 ];
 
 fn any_frame() -> impl Strategy<Value = ToHub> {
@@ -242,6 +244,7 @@ fn any_frame() -> impl Strategy<Value = ToHub> {
         arbitrary::maybe_text(),
         any::<Option<bool>>(),
         option::of(arbitrary::metadata()),
+        any::<bool>(),
     );
     let filters = (
         arbitrary::maybe_text(),
@@ -251,7 +254,7 @@ fn any_frame() -> impl Strategy<Value = ToHub> {
     );
     prop_oneof![
         register.prop_map(
-            |([peer_id, room_id, token, id_token], role, is_admin, metadata)| {
+            |([peer_id, room_id, token, id_token], role, is_admin, metadata, notices)| {
                 ToHub::Register(Register {
                     peer_id,
                     room_id,
@@ -260,6 +263,7 @@ fn any_frame() -> impl Strategy<Value = ToHub> {
                     role,
                     is_admin,
                     metadata,
+                    notices,
                 })
             }
         ),
@@ -298,6 +302,14 @@ fn any_frame() -> impl Strategy<Value = ToHub> {
                 payload,
             }
         }),
+        (id(), id(), id(), arbitrary::value()).prop_map(
+            |(from_peer_id, to_peer_id, client_message_id, payload)| ToHub::Mail {
+                from_peer_id,
+                to_peer_id,
+                client_message_id,
+                payload,
+            }
+        ),
         (id(), text(), text(), text()).prop_map(|(target, reason, message, current_status)| {
             ToHub::Error(Refusal {
                 target,

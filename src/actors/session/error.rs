@@ -1,0 +1,40 @@
+//! Why there is no session.
+
+/// Why a session never began, or what failed last.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The hub cannot be reached.
+    #[error(
+        "the hub at {hub} cannot be reached: {detail}; is it running, and is the address right?"
+    )]
+    Unreachable {
+        /// Its address.
+        hub: String,
+        /// What the network says.
+        detail: String,
+    },
+    /// Sign-in was refused.
+    #[error("the hub at {hub} refused the sign-in: {detail}")]
+    SignIn {
+        /// Its address.
+        hub: String,
+        /// What it said.
+        detail: String,
+    },
+    /// Room creation was refused.
+    #[error("the hub at {hub} made no room: {detail}")]
+    Room {
+        /// Its address.
+        hub: String,
+        /// What it said.
+        detail: String,
+    },
+    /// The registration was refused.
+    #[error(
+        "the hub refused the registration: {0}; check the room id and its token, or the session string"
+    )]
+    Refused(String),
+    /// A step took too long.
+    #[error("the hub at {0} did not answer in time")]
+    Timeout(String),
+}
