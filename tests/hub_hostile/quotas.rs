@@ -1,5 +1,6 @@
 //! Limits on what is kept: rooms, their peers and what these say of themselves, and mailboxes.
 
+use loaner::wire::MAX_DEPTH;
 use serde_json::json;
 
 use crate::device::*;
@@ -151,6 +152,31 @@ async fn a_full_mailbox_refuses_the_mail_of_a_room_too() {
         }
     }
     assert_eq!(refusals(addr, "mailbox").await, 1);
+}
+
+/// A worker's mail may be nested as deep as any message between devices, and no deeper: it has to get out again, in
+/// either format.
+#[actix_web::test]
+async fn the_mail_of_a_room_is_bounded_in_depth() {
+    let hub = device_hub(|_| {});
+    let addr = hub.addrs[0];
+    let (worker, client) = (sign_in(addr).await, sign_in(addr).await);
+    let room = create_room(addr, &worker).await;
+    let mut w = Peer::join(addr, "w", &worker, &room, json!({})).await;
+    Peer::join(addr, "c", &client, &room, json!({}))
+        .await
+        .close()
+        .await;
+    let nested = |depth| (1..depth).fold(json!([]), |inner, _| json!([inner]));
+    for (depth, kind) in [(MAX_DEPTH, "mail_accepted"), (MAX_DEPTH + 1, "error")] {
+        let mail = json!({"type": "mail", "from_peer_id": "w", "to_peer_id": "c", "client_message_id": "m",
+            "payload": nested(depth)});
+        let reply = w.ask(mail).await;
+        assert_eq!(reply["type"], kind, "{reply}");
+        if kind == "error" {
+            assert_eq!(reply["code"], "INVALID_MESSAGE", "{reply}");
+        }
+    }
 }
 
 async fn empty_but(addr: std::net::SocketAddr, left: u64) {
