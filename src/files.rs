@@ -1,6 +1,10 @@
 //! File bytes, between a data channel and the disk: the streams that run beside the `transfer` chart. Memory is
 //! bounded by the send buffer and the queues to the disk, whatever the size of the file.
 
+mod own_sink;
+mod own_source;
+mod partials;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,7 +13,12 @@ use bytes::Bytes;
 use crate::actors::transfer::Milestones;
 use crate::rtc::Channel;
 use crate::wire::ChannelText;
+use crate::wire::own::OwnText;
 use crate::worker::jobs::receive::{FileSink, FileSource, TransferError};
+
+pub use own_sink::OwnSink;
+pub use own_source::send_own_file;
+pub use partials::Partials;
 
 /// How often progress is reported, at the most.
 const REPORT: Duration = Duration::from_secs(1);
@@ -67,9 +76,25 @@ async fn stream_out(
     channel.drained().await.map_err(said)
 }
 
-/// One file on its way in. Dropped before its end, it leaves nothing behind.
+enum Sink {
+    Inherited(FileSink),
+    /// With the channel on which its sender is told what becomes of it.
+    Own(OwnSink, Channel),
+}
+
+/// What a file on its way in asks of whoever feeds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// There is more to come.
+    More,
+    /// It is over: received, or not. It has been reported.
+    Over,
+}
+
+/// One file on its way in. Dropped before its end, it leaves nothing behind, or what may be continued.
 pub struct Reception {
-    sink: FileSink,
+    /// None at the end.
+    sink: Option<Sink>,
     milestones: Milestones,
     reported: Instant,
     started: bool,
@@ -78,8 +103,19 @@ pub struct Reception {
 impl Reception {
     /// Receives into `sink`.
     pub fn new(sink: FileSink, milestones: Milestones) -> Self {
+        Self::into_sink(Sink::Inherited(sink), milestones)
+    }
+
+    /// Receives what a Loaner peer offered on `channel`, and tells it how much of it is here.
+    pub async fn own(sink: OwnSink, channel: Channel, milestones: Milestones) -> Self {
+        let (have, digest) = sink.have();
+        say(&channel, OwnText::Accept { have, digest }).await;
+        Self::into_sink(Sink::Own(sink, channel), milestones)
+    }
+
+    fn into_sink(sink: Sink, milestones: Milestones) -> Self {
         Reception {
-            sink,
+            sink: Some(sink),
             milestones,
             reported: Instant::now(),
             started: false,
@@ -87,34 +123,95 @@ impl Reception {
     }
 
     /// Takes a piece of the file. Waits while the disk is behind.
-    ///
-    /// # Errors
-    /// When the file grows past its declared size, or the disk fails; it has been reported.
-    pub async fn take(&mut self, chunk: Bytes) -> Result<(), TransferError> {
-        if !self.started {
-            self.started = true;
+    pub async fn take(&mut self, chunk: Bytes) -> Flow {
+        self.begun();
+        let taken = match &mut self.sink {
+            Some(Sink::Inherited(sink)) => sink.write(chunk).await,
+            Some(Sink::Own(sink, _)) => sink.write(chunk).await,
+            None => Err(TransferError::GivenUp),
+        };
+        self.went(taken).await
+    }
+
+    /// Takes what a Loaner peer says of the file. After the last of it the file has its name, and the peer has been told.
+    pub async fn hear(&mut self, text: &OwnText) -> Flow {
+        let Some(Sink::Own(sink, _)) = &mut self.sink else {
+            return Flow::More;
+        };
+        let heard = match text {
+            OwnText::Begin { from } => sink.begin(*from).await.map(|()| false),
+            OwnText::Check { at, digest } => sink.check(*at, *digest).await,
+            _ => Ok(false),
+        };
+        match heard {
+            Ok(true) => {
+                self.begun();
+                self.end().await;
+                Flow::Over
+            }
+            Ok(false) => Flow::More,
+            Err(error) => self.went(Err(error)).await,
+        }
+    }
+
+    /// Bytes so far.
+    pub fn received(&self) -> u64 {
+        match &self.sink {
+            Some(Sink::Inherited(sink)) => sink.received(),
+            Some(Sink::Own(sink, _)) => sink.received(),
+            None => 0,
+        }
+    }
+
+    /// The inherited end marker came: checks the size, and gives the file its name. It ends no file of a Loaner peer, which
+    /// has another.
+    pub async fn finish(&mut self) -> Flow {
+        if matches!(self.sink, Some(Sink::Own(..))) {
+            return Flow::More;
+        }
+        self.end().await;
+        Flow::Over
+    }
+
+    fn begun(&mut self) {
+        if !std::mem::replace(&mut self.started, true) {
             self.milestones.started();
         }
-        if let Err(error) = self.sink.write(chunk).await {
+    }
+
+    async fn went(&mut self, taken: Result<(), TransferError>) -> Flow {
+        if let Err(error) = taken {
+            if let Some(Sink::Own(_, channel)) = &self.sink {
+                let message = error.to_string();
+                say(channel, OwnText::Rejected { message }).await;
+            }
             self.milestones.broke(&error).await;
-            return Err(error);
+            return Flow::Over;
         }
         if self.reported.elapsed() >= REPORT {
             self.reported = Instant::now();
             self.milestones.progressed();
         }
-        Ok(())
+        Flow::More
     }
 
-    /// Bytes so far.
-    pub fn received(&self) -> u64 {
-        self.sink.received()
-    }
-
-    /// The end marker came: checks the size, and gives the file its name.
-    pub async fn finish(self) {
+    async fn end(&mut self) {
         self.milestones.ended();
-        match self.sink.finish().await {
+        let (finished, channel) = match self.sink.take() {
+            Some(Sink::Inherited(sink)) => (sink.finish().await, None),
+            Some(Sink::Own(sink, channel)) => (sink.finish().await, Some(channel)),
+            None => return,
+        };
+        if let Some(channel) = &channel {
+            let text = match &finished {
+                Ok(_) => OwnText::Verified,
+                Err(error) => OwnText::Rejected {
+                    message: error.to_string(),
+                },
+            };
+            say(channel, text).await;
+        }
+        match finished {
             Ok(path) => self.milestones.verified(path).await,
             Err(error) => self.milestones.broke(error).await,
         }
@@ -123,5 +220,12 @@ impl Reception {
     /// Resolves when the transfer is to stop.
     pub async fn stopped(&self) {
         self.milestones.stopped().await;
+    }
+}
+
+/// Tells a Loaner peer something. One that is gone has lost its channel, which is reported on its own.
+async fn say(channel: &Channel, text: OwnText) {
+    if let Err(error) = channel.send_text(&ChannelText::Own(text).to_text()).await {
+        tracing::debug!(%error, "the other side was not told");
     }
 }

@@ -15,8 +15,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
 
+mod secret;
 mod share;
 
+pub use secret::own_secret;
 pub use share::{Share, ShareError};
 
 /// The longest file that is read, in bytes.

@@ -15,12 +15,15 @@ use super::chart_actor::{ChartActor, Died, Feed, Perform, start};
 use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
 use crate::charts::job::{Act, Input, Job, Outcome};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
+use crate::files::{Partials, send_file, send_own_file};
 use crate::rtc::{Channel, DataPlane};
 use crate::wire::PeerMessage;
+use crate::wire::own::FileOffer;
 use crate::worker::jobs::scratch::Scratch;
 use crate::worker::jobs::work::{
     self, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
 };
+use crate::worker::serve::Heard;
 
 /// A package that a client announced on a channel.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ pub struct Admission {
     pub dir: PathBuf,
     /// The largest size that is accepted, in bytes.
     pub limit: u64,
+    /// Where packages are that did not arrive whole.
+    pub partials: Partials,
     /// How the stream reports.
     pub milestones: Milestones,
 }
@@ -51,6 +56,8 @@ pub struct Admit {
     pub announcement: Announcement,
     /// The channel that it comes on, and that everything goes back on.
     pub channel: Channel,
+    /// What the client says there of the files that it is sent, where it is a Loaner.
+    pub heard: Option<Heard>,
     /// Where the channel's reader learns where to put it, or why not.
     pub reply: oneshot::Sender<Result<Admission, String>>,
 }
@@ -101,6 +108,7 @@ pub struct JobPerformer {
     supervisor: Option<Recipient<Died>>,
     scratch: Option<Scratch>,
     channel: Option<Channel>,
+    heard: Option<Heard>,
     announcement: Option<Announcement>,
     package: Option<PathBuf>,
     prepared: Option<Prepared>,
@@ -139,6 +147,7 @@ pub fn job(
         supervisor: supervisor.clone(),
         scratch: Some(scratch),
         channel: None,
+        heard: None,
         announcement: None,
         package: None,
         prepared: None,
@@ -226,14 +235,37 @@ impl JobPerformer {
             .and_then(|announced| announced.output_dir.clone());
         let milestones = self.begin_transfer(Direction::Out, ctx);
         let name = results.name();
-        self.plane.spawn(crate::files::send_file(
-            channel,
-            results.path,
+        let hint = hint.unwrap_or_else(|| "models".to_owned());
+        let Some(heard) = self.heard.clone() else {
+            self.plane.spawn(send_file(
+                channel,
+                results.path,
+                name,
+                hint,
+                milestones,
+                |_| {},
+            ));
+            return;
+        };
+        let offer = FileOffer {
             name,
-            hint.unwrap_or_else(|| "models".to_owned()),
-            milestones,
-            |_| {},
-        ));
+            size: results.size,
+            key: None,
+            hint,
+        };
+        self.plane.spawn(async move {
+            let mut heard = heard.lock().await;
+            send_own_file(
+                channel,
+                results.path,
+                offer,
+                &mut heard,
+                milestones,
+                |_| {},
+                |_| {},
+            )
+            .await;
+        });
     }
 
     /// The first reason is the one that counts.
@@ -322,6 +354,7 @@ impl Handler<Admit> for JobActor {
         let performer = self.performer();
         performer.announcement = Some(admit.announcement);
         performer.channel = Some(admit.channel);
+        performer.heard = admit.heard;
         let milestones = performer.begin_transfer(Direction::In, ctx);
         let dir = performer
             .scratch
@@ -329,10 +362,12 @@ impl Handler<Admit> for JobActor {
             .map(|scratch| scratch.path().to_owned())
             .unwrap_or_default();
         let limit = performer.settings.max_package;
+        let partials = performer.settings.partials.clone();
         // A reader that is gone has lost its channel, which is reported on its own.
         let _ = admit.reply.send(Ok(Admission {
             dir,
             limit,
+            partials,
             milestones,
         }));
         self.feed(&Input::PackageAnnounced, ctx);

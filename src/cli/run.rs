@@ -8,6 +8,7 @@ use loaner::charts::submission::Why;
 use loaner::client::{
     Choice, ClientConfig, ClientError, Package, PackageError, Report, RunningClient,
 };
+use loaner::identity::{default_state_dir, own_secret};
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
 use loaner::wire::RoomCredentials;
 use loaner::worker::jobs::archive::list;
@@ -34,6 +35,7 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     })?;
     let package = open(&args, &plane, &mut signals).await?;
     let ui = Arc::new(Terminal::new(json));
+    let secret = secret(&args);
     let config = ClientConfig {
         hub: super::client_access(args.at)?,
         room,
@@ -43,6 +45,7 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
         min_gpu_memory_mb: args.min_gpu_memory,
         rtc: RtcConfig::default(),
         plane,
+        secret,
         ui: ui.clone(),
     };
     let mut client = RunningClient::start(config);
@@ -70,6 +73,14 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
             Err(failure(error))
         }
     }
+}
+
+/// What lets an interrupted upload be continued. Without a place for it, uploads begin anew.
+fn secret(args: &RunArgs) -> Option<[u8; 32]> {
+    let state = args.at.state_dir.clone().or_else(default_state_dir)?;
+    own_secret(&state)
+        .inspect_err(|error| tracing::warn!(%error, "an interrupted upload cannot be continued"))
+        .ok()
 }
 
 /// Packing a large directory takes a while, and Ctrl+C ends it.

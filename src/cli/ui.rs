@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use loaner::client::{Progress, Ui};
 use loaner::wire::PeerInfo;
+use loaner::worker::jobs::disk::human;
 use serde_json::json;
 
 use super::run::can_ask;
@@ -95,6 +96,12 @@ impl Terminal {
             }
             Progress::Connected => self.spin("Connected".to_owned()),
             Progress::Uploading { bytes } => self.transfer("Sending", *bytes),
+            Progress::Continued { bytes } => {
+                self.say(&format!(
+                    "The worker has {} from an earlier attempt; only the rest is sent",
+                    human(*bytes)
+                ));
+            }
             Progress::Uploaded { bytes } | Progress::Downloaded { bytes } => self.at(*bytes),
             // A quick worker starts before the last acknowledgement is back.
             Progress::Sent if self.running.load(Ordering::Relaxed) => {}
@@ -138,6 +145,7 @@ impl Ui for Terminal {
             Progress::Reserved { job } => json!({ "event": "reserved", "job": job }),
             Progress::Connected => json!({ "event": "connected" }),
             Progress::Uploading { bytes } => json!({ "event": "uploading", "bytes": bytes }),
+            Progress::Continued { bytes } => json!({ "event": "continued", "bytes": bytes }),
             Progress::Sent => json!({ "event": "sent" }),
             Progress::Started { name } => json!({ "event": "started", "name": name }),
             Progress::Ended { name, code } => {

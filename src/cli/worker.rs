@@ -1,6 +1,7 @@
 //! `loaner worker`.
 
 use loaner::actors::session::HubAccess;
+use loaner::files::Partials;
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
 use loaner::worker::jobs::archive::UnpackLimits;
@@ -30,17 +31,20 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
         capabilities.gpu_memory_mb = memory;
     }
     let url = args.at.hub.to_string();
+    let work_dir = args.work_dir.unwrap_or_else(default_base);
+    let max_package = args.max_package_mb.saturating_mul(1_000_000);
     let config = WorkerConfig {
         hub: access(args.at)?,
         room,
         capabilities,
-        work_dir: args.work_dir.unwrap_or_else(default_base),
         jobs: JobSettings {
             allow_commands: args.allow_commands,
             keeper: own_exe().map_err(|error| Failure::new(Exit::Other, error))?,
             limits: UnpackLimits::default(),
-            max_package: args.max_package_mb.saturating_mul(1_000_000),
+            max_package,
+            partials: Partials::new(work_dir.join("partial"), max_package),
         },
+        work_dir,
         rtc: RtcConfig::default(),
         plane,
     };

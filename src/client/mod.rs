@@ -51,6 +51,8 @@ pub struct ClientConfig {
     pub rtc: RtcConfig,
     /// Where connection and files are handled.
     pub plane: DataPlane,
+    /// What an upload that was interrupted is found by at the worker, by the same client only. Without it, it begins anew.
+    pub secret: Option<[u8; 32]>,
     /// Who is told how it goes.
     pub ui: Arc<dyn Ui>,
 }
@@ -75,6 +77,11 @@ pub enum Progress {
     /// The package is on its way.
     Uploading {
         /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The worker had so much of the package from an earlier attempt; only the rest is sent.
+    Continued {
+        /// Bytes that were there.
         bytes: u64,
     },
     /// So much of the package has left.

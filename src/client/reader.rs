@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Progress, Ui};
 use crate::actors::peer::LinkId;
 use crate::actors::transfer::Milestones;
-use crate::files::Reception;
+use crate::files::{Flow, OwnSink, Reception};
 use crate::rtc::{Channel, Incoming};
+use crate::wire::own::{FileOffer, OwnText};
 use crate::wire::{ChannelText, KEEP_ALIVE, WireError};
 use crate::worker::jobs::receive::FileSink;
 
@@ -46,6 +47,9 @@ struct Reader {
     said: Recipient<Said>,
     coming: Recipient<ResultsComing>,
     ui: Arc<dyn Ui>,
+    channel: Channel,
+    /// What a Loaner worker answers.
+    answers: mpsc::Sender<OwnText>,
     reception: Option<Reception>,
 }
 
@@ -55,6 +59,7 @@ pub(super) async fn read(
     channel: Channel,
     said: Recipient<Said>,
     coming: Recipient<ResultsComing>,
+    answers: mpsc::Sender<OwnText>,
     ui: Arc<dyn Ui>,
 ) {
     let mut reader = Reader {
@@ -62,6 +67,8 @@ pub(super) async fn read(
         said,
         coming,
         ui,
+        channel: channel.clone(),
+        answers,
         reception: None,
     };
     loop {
@@ -95,7 +102,7 @@ impl Reader {
         let Some(reception) = &mut self.reception else {
             return tracing::debug!(link = %self.link, bytes = bytes.len(), "bytes that nobody asked for");
         };
-        if reception.take(bytes).await.is_err() {
+        if reception.take(bytes).await == Flow::Over {
             self.reception = None;
         } else {
             self.ui.progress(Progress::Downloaded {
@@ -108,12 +115,17 @@ impl Reader {
         match ChannelText::parse(text) {
             Ok(ChannelText::Log(text)) => self.ui.output(&text),
             Ok(ChannelText::TrackLog(text)) => self.ui.output(&format!("{text}\n")),
-            Ok(ChannelText::FileMeta { name, size, .. }) => self.announced(name, size).await,
+            Ok(ChannelText::FileMeta { name, size, .. }) => {
+                self.announced(name, size, false).await;
+            }
             Ok(ChannelText::EndOfFile) => {
-                if let Some(reception) = self.reception.take() {
-                    reception.finish().await;
+                if let Some(reception) = &mut self.reception
+                    && reception.finish().await == Flow::Over
+                {
+                    self.reception = None;
                 }
             }
+            Ok(ChannelText::Own(text)) => self.own(text).await,
             Ok(text) => self.say(Ok(text)),
             Err(error) => {
                 tracing::warn!(link = %self.link, %error, "a message of the worker was refused");
@@ -133,7 +145,33 @@ impl Reader {
         });
     }
 
-    async fn announced(&mut self, name: String, size: u64) {
+    /// The words of a Loaner worker.
+    async fn own(&mut self, text: OwnText) {
+        match text {
+            OwnText::Offer(offer) => self.announced(offer.name, offer.size, true).await,
+            text @ (OwnText::Begin { .. } | OwnText::Check { .. }) => {
+                if let Some(reception) = &mut self.reception
+                    && reception.hear(&text).await == Flow::Over
+                {
+                    self.reception = None;
+                }
+            }
+            text @ (OwnText::Welcome { .. }
+            | OwnText::NoVersion { .. }
+            | OwnText::Accept { .. }
+            | OwnText::Verified
+            | OwnText::Rejected { .. }) => {
+                if self.answers.try_send(text).is_err() {
+                    tracing::warn!(link = %self.link, "the worker answered what nobody asked");
+                }
+            }
+            OwnText::Hello(_) | OwnText::Unknown => {
+                tracing::debug!(link = %self.link, "not for a client, or not known to this one");
+            }
+        }
+    }
+
+    async fn announced(&mut self, name: String, size: u64, own: bool) {
         self.reception = None;
         let (reply, answer) = oneshot::channel();
         self.coming.do_send(ResultsComing {
@@ -145,9 +183,33 @@ impl Reader {
         let Ok(place) = answer.await else {
             return tracing::warn!(link = %self.link, "a file came that is not wanted now");
         };
-        match FileSink::create(&place.dir, &place.name, size) {
-            Ok(sink) => self.reception = Some(Reception::new(sink, place.milestones)),
-            Err(error) => place.milestones.broke(error).await,
+        let (milestones, channel) = (place.milestones.clone(), self.channel.clone());
+        let reception = if own {
+            let offer = FileOffer {
+                name: place.name,
+                size,
+                key: None,
+                hint: String::new(),
+            };
+            match OwnSink::create(&place.dir, &offer, u64::MAX, None).await {
+                Ok(sink) => Ok(Reception::own(sink, channel, milestones).await),
+                Err(error) => Err(error),
+            }
+        } else {
+            FileSink::create(&place.dir, &place.name, size)
+                .map(|sink| Reception::new(sink, milestones))
+        };
+        match reception {
+            Ok(reception) => self.reception = Some(reception),
+            Err(error) => {
+                if own {
+                    let message = error.to_string();
+                    let text = ChannelText::Own(OwnText::Rejected { message });
+                    // A channel that is gone is reported on its own.
+                    let _ = self.channel.send_text(&text.to_text()).await;
+                }
+                place.milestones.broke(error).await;
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use actix::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::inbox::introduce;
@@ -24,6 +24,7 @@ use crate::actors::transfer::TransferActor;
 use crate::actors::{Died, Feed, start};
 use crate::charts::submission::{Act, Input, Submission};
 use crate::rtc::{Channel, DataPlane, RtcConfig};
+use crate::wire::own::{OwnText, PROPERTY, Versions};
 use crate::wire::{PeerInfo, PeerMessage, RegisteredAuth, ToHub};
 use crate::worker::ice_servers;
 
@@ -41,6 +42,8 @@ struct Link {
     id: LinkId,
     addr: Addr<PeerActor>,
     channel: Option<Channel>,
+    /// What a Loaner worker answers on it.
+    heard: Option<mpsc::Receiver<OwnText>>,
     open: bool,
     answered: bool,
 }
@@ -55,6 +58,7 @@ pub struct Client {
     package: Package,
     output_dir: PathBuf,
     min_gpu_memory_mb: u64,
+    secret: Option<[u8; 32]>,
     hub: HubAccess,
     session: Addr<SessionActor>,
     submission: Addr<SubmissionActor>,
@@ -108,6 +112,7 @@ impl Client {
                 package: config.package,
                 output_dir: config.output_dir,
                 min_gpu_memory_mb: config.min_gpu_memory_mb,
+                secret: config.secret,
                 hub: config.hub,
                 session,
                 submission,
@@ -165,6 +170,12 @@ impl Client {
     fn worker_is_ours(&self) -> bool {
         let worker = self.worker.as_ref();
         worker.is_some_and(|worker| worker.metadata.properties.contains_key("loaner"))
+    }
+
+    /// The words of Loaner's own that the worker speaks.
+    fn worker_versions(&self) -> Option<Versions> {
+        let properties = &self.worker.as_ref()?.metadata.properties;
+        Versions::of_property(properties.get(PROPERTY))
     }
 
     fn tell_worker(&self, message: &PeerMessage) {

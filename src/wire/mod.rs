@@ -17,6 +17,7 @@ pub mod device;
 pub mod ice_url;
 mod job_notice;
 mod json;
+pub mod own;
 pub mod peer;
 pub mod session;
 pub mod signal;

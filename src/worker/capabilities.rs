@@ -4,6 +4,8 @@ use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use serde_json::{Map, Value, json};
 
+use crate::wire::own;
+
 /// Model types that a worker announces.
 pub const SUPPORTED_MODELS: [&str; 3] = ["base", "centroid", "topdown"];
 /// Job types that a worker announces.
@@ -81,6 +83,7 @@ impl Capabilities {
             "supported_models": SUPPORTED_MODELS,
             "supported_job_types": SUPPORTED_JOB_TYPES,
             "loaner": env!("CARGO_PKG_VERSION"),
+            own::PROPERTY: own::VERSIONS.property(),
         });
         match properties {
             Value::Object(properties) => properties,
@@ -152,7 +155,7 @@ mod tests {
         let expected = json!({"gpu_memory_mb": 16384, "gpu_model": "NVIDIA RTX A5000", "sleap_version": "unknown",
             "cuda_version": "12.8", "hostname": "gpu-01", "max_concurrent_jobs": 1,
             "supported_models": ["base", "centroid", "topdown"], "supported_job_types": ["training"],
-            "loaner": env!("CARGO_PKG_VERSION")});
+            "loaner": env!("CARGO_PKG_VERSION"), "loaner_peer": [1, 1]});
         assert_eq!(properties, expected);
     }
 

@@ -2,7 +2,7 @@
 
 pub mod capabilities;
 pub mod jobs;
-mod serve;
+pub(crate) mod serve;
 mod switchboard;
 
 use std::path::PathBuf;

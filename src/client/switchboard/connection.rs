@@ -2,6 +2,10 @@
 
 use actix::prelude::*;
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::{Client, Link};
 use crate::actors::Feed;
@@ -11,12 +15,16 @@ use crate::charts::PeerId;
 use crate::charts::peer::{Input as PeerInput, Lost};
 use crate::charts::submission::Input;
 use crate::charts::transfer::Input as TransferInput;
-use crate::client::Progress;
 use crate::client::reader::{Place, ResultsComing, read};
-use crate::files::send_file;
-use crate::rtc::RtcConfig;
+use crate::client::{Package, Progress};
+use crate::files::{send_file, send_own_file};
+use crate::rtc::{Channel, RtcConfig};
+use crate::wire::own::{Digest, FileOffer, OwnText, VERSIONS};
 use crate::wire::{ChannelText, PackageKind, ToHub};
 use crate::worker::candidate_value;
+
+/// Answers of a worker that wait to be heard; it has no reason to give more.
+const ANSWERS: usize = 8;
 
 impl Client {
     pub(super) fn dial(&mut self, ctx: &mut Context<Self>) {
@@ -38,6 +46,7 @@ impl Client {
             id,
             addr,
             channel: None,
+            heard: None,
             open: false,
             answered: false,
         });
@@ -68,9 +77,17 @@ impl Client {
     }
 
     pub(super) fn send_package(&mut self, ctx: &mut Context<Self>) {
-        let Some(channel) = self.link.as_ref().and_then(|link| link.channel.clone()) else {
+        let versions = self.worker_versions();
+        let Some(link) = &mut self.link else {
             return;
         };
+        let (Some(channel), heard) = (link.channel.clone(), link.heard.take()) else {
+            return;
+        };
+        let heard = heard.filter(|_| versions.is_some());
+        let key = self
+            .secret
+            .map(|secret| package_key(&secret, &self.package));
         let (addr, milestones) = self.begin_transfer(Direction::Out, ctx);
         self.upload = Some(addr);
         let (path, name, size, ui) = (
@@ -87,6 +104,30 @@ impl Client {
             ] {
                 if let Err(error) = channel.send_text(&text.to_text()).await {
                     return milestones.broke(error).await;
+                }
+            }
+            let offer = FileOffer {
+                name: name.clone(),
+                size,
+                key,
+                hint: String::new(),
+            };
+            if let Some(mut heard) = heard {
+                match greet(&channel, &mut heard).await {
+                    Ok(true) => {
+                        let begun = |from| {
+                            if from > 0 {
+                                ui.progress(Progress::Continued { bytes: from });
+                            }
+                        };
+                        let sent = |bytes| ui.progress(Progress::Uploaded { bytes });
+                        return send_own_file(
+                            channel, path, offer, &mut heard, milestones, begun, sent,
+                        )
+                        .await;
+                    }
+                    Ok(false) => {}
+                    Err(reason) => return milestones.broke(reason).await,
                 }
             }
             send_file(
@@ -157,12 +198,15 @@ impl Handler<LinkNews> for Client {
             }
             LinkEvent::Channel(channel) => {
                 link.channel = Some(channel.clone());
+                let (answers, heard) = mpsc::channel(ANSWERS);
+                link.heard = Some(heard);
                 let (said, coming) = (ctx.address().recipient(), ctx.address().recipient());
                 self.readers.push(self.plane.spawn(read(
                     news.link,
                     channel,
                     said,
                     coming,
+                    answers,
                     self.ui.clone(),
                 )));
             }
@@ -226,6 +270,36 @@ impl Handler<TransferEnded> for Client {
         };
         self.feed(event);
     }
+}
+
+/// How long a worker that says it is a Loaner may take to answer the greeting.
+const GREETING: Duration = Duration::from_secs(30);
+
+/// Whether worker and client speak a version of Loaner's own words in common; else the inherited ones are spoken.
+async fn greet(channel: &Channel, heard: &mut mpsc::Receiver<OwnText>) -> Result<bool, String> {
+    let hello = ChannelText::Own(OwnText::Hello(VERSIONS));
+    channel
+        .send_text(&hello.to_text())
+        .await
+        .map_err(|error| error.to_string())?;
+    match timeout(GREETING, heard.recv()).await {
+        Ok(Some(OwnText::Welcome { .. })) => Ok(true),
+        Ok(Some(OwnText::NoVersion { versions })) => {
+            tracing::info!(theirs = %versions, ours = %VERSIONS, "no version in common: transfers are neither verified nor continued");
+            Ok(false)
+        }
+        Ok(Some(other)) => Err(format!("the worker answered the greeting with {other:?}")),
+        Ok(None) => Err("the connection was lost".to_owned()),
+        Err(_) => Err("the worker did not answer the greeting".to_owned()),
+    }
+}
+
+/// What an earlier attempt at the same package is found by. Nobody else can name it.
+fn package_key(secret: &[u8; 32], package: &Package) -> Digest {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(&package.size.to_le_bytes());
+    hasher.update(package.name.as_bytes());
+    Digest(*hasher.finalize().as_bytes())
 }
 
 /// `name`, or `name-2` and so on: results never replace what is there.

@@ -10,6 +10,8 @@ mod parse;
 
 use std::fmt;
 
+use super::own::{self, OwnText};
+
 pub use log::log_text;
 pub use name::safe_name;
 
@@ -19,13 +21,38 @@ pub const KEEP_ALIVE: &[u8] = b"KEEP_ALIVE";
 
 /// The first tokens of all text messages that are not log text.
 pub const TOKENS: &[&str] = &[
-    "PACKAGE_TYPE", "OUTPUT_DIR", "FILE_META", "END_OF_FILE", "JOB_ID", "INPUT_FILE", "ZMQ_CTRL",
-    "SHARED_INPUT_PATH", "SHARED_OUTPUT_PATH", "SHARED_STORAGE_JOB", "TRAIN_JOB_START",
-    "TRAIN_JOB_END", "TRAIN_JOB_ERROR", "TRAINING_JOBS_DONE", "PROGRESS_REPORT", "INFERENCE_START",
-    "INFERENCE_JOB_START", "TRACK_LOG", "INFERENCE_JOB_END", "INFERENCE_JOB_ERROR",
-    "INFERENCE_ERROR", "INFERENCE_JOBS_DONE", "FILE_EXISTS", "FILE_NOT_FOUND", "JOB_OUTPUT_PATH",
-    "TRAINING_COMPLETE", "PATH_VALIDATED", "PATH_ERROR", "JOB_COMPLETE", "JOB_FAILED",
+    "PACKAGE_TYPE",
+    "OUTPUT_DIR",
+    "FILE_META",
+    "END_OF_FILE",
+    "JOB_ID",
+    "INPUT_FILE",
+    "ZMQ_CTRL",
+    "SHARED_INPUT_PATH",
+    "SHARED_OUTPUT_PATH",
+    "SHARED_STORAGE_JOB",
+    "TRAIN_JOB_START",
+    "TRAIN_JOB_END",
+    "TRAIN_JOB_ERROR",
+    "TRAINING_JOBS_DONE",
+    "PROGRESS_REPORT",
+    "INFERENCE_START",
+    "INFERENCE_JOB_START",
+    "TRACK_LOG",
+    "INFERENCE_JOB_END",
+    "INFERENCE_JOB_ERROR",
+    "INFERENCE_ERROR",
+    "INFERENCE_JOBS_DONE",
+    "FILE_EXISTS",
+    "FILE_NOT_FOUND",
+    "JOB_OUTPUT_PATH",
+    "TRAINING_COMPLETE",
+    "PATH_VALIDATED",
+    "PATH_ERROR",
+    "JOB_COMPLETE",
+    "JOB_FAILED",
     "JOB_CANCELLED",
+    own::TOKEN,
 ];
 
 /// What a package is for.
@@ -150,6 +177,8 @@ pub enum ChannelText {
         /// The job.
         job_id: String,
     },
+    /// `LOANER_PEER::<json>`: between two Loaner peers.
+    Own(OwnText),
     /// Anything else: a piece of log text, `<text>\n` or `\r<text>`.
     Log(String),
 }
@@ -203,6 +232,7 @@ impl fmt::Display for ChannelText {
                 write!(f, "JOB_FAILED::{job_id}::{}", log_text(message))
             }
             Self::JobCancelled { job_id } => write!(f, "JOB_CANCELLED::{job_id}"),
+            Self::Own(text) => f.write_str(&text.to_text()),
             Self::Log(text) => f.write_str(&log_text(text)),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{ChannelText, PackageKind, safe_name};
 use crate::wire::json::{check_job_id, check_line};
+use crate::wire::own::{self, OwnText};
 use crate::wire::{
     MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_TEXT_BYTES, WireError, excerpt,
 };
@@ -76,6 +77,7 @@ impl ChannelText {
             "JOB_CANCELLED" => Self::JobCancelled {
                 job_id: args.job_id()?,
             },
+            own::TOKEN => Self::Own(OwnText::parse(args.rest("json")?)?),
             // Reached by the text `TRACK_LOG` alone; with a colon it was read above.
             "TRACK_LOG" => return Err(args.lacks("line")),
             _ => Self::Log(text.to_owned()),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::ChannelText::*;
 use super::*;
+use crate::wire::own::OwnText;
 use crate::wire::{MAX_TEXT_BYTES, WireError};
 
 fn s(text: &str) -> String {
@@ -123,6 +124,10 @@ fn examples() -> Vec<(&'static str, ChannelText)> {
             },
         ),
         ("JOB_CANCELLED::j1", JobCancelled { job_id: s("j1") }),
+        (
+            "LOANER_PEER::{\"type\":\"begin\",\"from\":8388608}",
+            Own(OwnText::Begin { from: 8 << 20 }),
+        ),
         ("epoch 3\n", Log(s("epoch 3\n"))),
         ("", Log(s(""))),
     ]

@@ -21,13 +21,13 @@ use super::names::{NameError, safe_file_name, shown};
 pub use super::send::{CHUNK, FileSource};
 
 /// Size of a block, in bytes.
-pub(super) const BLOCK: usize = 1024 * 1024;
+pub(crate) const BLOCK: usize = 1024 * 1024;
 /// Most chunks in a block: small ones cost more memory than their bytes.
 const PIECES: usize = 256;
 /// Chunks smaller than this are written several at a time, in bytes.
 const SMALL: usize = 32 * 1024;
 /// Blocks that wait between channel and disk.
-pub(super) const QUEUE: usize = 2;
+pub(crate) const QUEUE: usize = 2;
 
 /// Why a file did not make it.
 #[derive(Debug, Error)]
@@ -84,6 +84,17 @@ pub enum TransferError {
         /// What it was.
         path: PathBuf,
     },
+    /// The bytes are not those that were sent: what came after this offset is damaged.
+    #[error(
+        "the file was damaged on its way, or on disk, behind byte {after}; give it again, and it goes on from there"
+    )]
+    Damaged {
+        /// Up to where it was right, in bytes.
+        after: u64,
+    },
+    /// The other side does not keep to the order of things.
+    #[error("the other side broke the protocol: {0}")]
+    OutOfTurn(&'static str),
     /// It was given up already, after an earlier error.
     #[error("the transfer was given up after an earlier error")]
     GivenUp,
@@ -295,7 +306,7 @@ fn write_blocks(file: File, mut blocks: mpsc::Receiver<Vec<Bytes>>) -> io::Resul
     file.flush()
 }
 
-fn write_error(dest: &Path, declared: u64, source: io::Error) -> TransferError {
+pub(crate) fn write_error(dest: &Path, declared: u64, source: io::Error) -> TransferError {
     if !is_full(&source) {
         return TransferError::Io {
             path: dest.to_owned(),

@@ -10,6 +10,7 @@ use super::pack::pack_outputs;
 use super::plan::{Plan, PlanError, Step};
 use super::process::{LogLine, RunningStep};
 use crate::charts::job::Why;
+use crate::files::Partials;
 use crate::rtc::Channel;
 use crate::wire::{ChannelText, log_text};
 
@@ -24,6 +25,8 @@ pub struct JobSettings {
     pub limits: UnpackLimits,
     /// The largest package that is received, in bytes.
     pub max_package: u64,
+    /// Where packages are kept that did not arrive whole, on the file system of the jobs' directories.
+    pub partials: Partials,
 }
 
 /// Why a job failed, for the one who sent it.

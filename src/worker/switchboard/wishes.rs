@@ -134,12 +134,14 @@ impl Worker {
                 let Announced {
                     channel,
                     announcement,
+                    heard,
                     reply,
                     ..
                 } = announced;
                 job.addr.do_send(Admit {
                     announcement,
                     channel,
+                    heard,
                     reply,
                 });
             }

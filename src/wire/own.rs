@@ -1,0 +1,216 @@
+//! What two Loaner peers say to each other on the data channel beside the inherited words: they agree on a version, and
+//! send files that are verified and can be continued.
+//!
+//! A text is `LOANER_PEER::` and a JSON object. A worker tells in its registration which versions it speaks
+//! ([`PROPERTY`]); only a client that knows one of them says [`OwnText::Hello`], and only a worker that was greeted says
+//! any of these. So a foreign peer never sees one.
+//!
+//! A file goes like this. The sender offers it, the receiver accepts and says how much of it lies there from an earlier
+//! attempt, with a digest of that much; the sender begins behind it if its own file has the same digest there, or else at
+//! the start. Every [`CHECK_EVERY`] bytes, and at the end, it tells the digest of everything so far; what the receiver has
+//! checked is what may be continued later. The receiver confirms the last one once the file is on its disk.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::{MAX_ID_BYTES, MAX_TEXT_BYTES, WireError, safe_name};
+
+/// The token before the JSON.
+pub const TOKEN: &str = "LOANER_PEER";
+/// The property of a worker's registration that says which versions it speaks: `[lowest, highest]`.
+pub const PROPERTY: &str = "loaner_peer";
+/// The versions that this program speaks.
+pub const VERSIONS: Versions = Versions {
+    lowest: 1,
+    highest: 1,
+};
+/// Bytes of a file between two checks.
+pub const CHECK_EVERY: u64 = 8 << 20;
+
+/// A range of versions of these words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// The oldest.
+    pub lowest: u32,
+    /// The newest.
+    pub highest: u32,
+}
+
+impl Versions {
+    /// As a property of a registration.
+    pub fn property(self) -> Value {
+        json!([self.lowest, self.highest])
+    }
+
+    /// Reads a property of a registration; nothing, if the peer does not speak these words or says so in a form that is
+    /// not known.
+    pub fn of_property(property: Option<&Value>) -> Option<Self> {
+        let (lowest, highest) = Deserialize::deserialize(property?).ok()?;
+        (lowest <= highest).then_some(Versions { lowest, highest })
+    }
+
+    /// The newest version that both speak.
+    pub fn common(self, other: Self) -> Option<u32> {
+        let newest = self.highest.min(other.highest);
+        (newest >= self.lowest.max(other.lowest)).then_some(newest)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lowest == self.highest {
+            write!(f, "{}", self.lowest)
+        } else {
+            write!(f, "{} to {}", self.lowest, self.highest)
+        }
+    }
+}
+
+/// The BLAKE3 digest of some bytes; 64 hexadecimal digits on the wire.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || de::Error::custom("a digest has 64 hexadecimal digits");
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut digest = [0; 32];
+        for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Digest(digest))
+    }
+}
+
+/// A file that is offered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOffer {
+    /// Its name, which [`safe_name`] has accepted.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What an earlier attempt at the same file is found by; only its sender can know it. Without it, nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+    /// As in the inherited header: an output directory from a worker.
+    #[serde(default)]
+    pub hint: String,
+}
+
+/// One of the words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum OwnText {
+    /// Client to worker, first: these versions are spoken here.
+    Hello(Versions),
+    /// The answer: from now on this version is spoken.
+    Welcome {
+        /// The newest that both speak.
+        version: u32,
+    },
+    /// The answer where there is none in common: the inherited words are spoken.
+    NoVersion {
+        /// What the worker speaks.
+        versions: Versions,
+    },
+    /// A file is offered.
+    Offer(FileOffer),
+    /// It is wanted, and so much of it is here.
+    Accept {
+        /// Bytes from its start.
+        have: u64,
+        /// Their digest.
+        digest: Digest,
+    },
+    /// The bytes that follow begin here: at what the receiver has, or at 0.
+    Begin {
+        /// Offset in bytes.
+        from: u64,
+    },
+    /// All bytes before this offset have this digest. At the file's size, it is the end.
+    Check {
+        /// Offset in bytes.
+        at: u64,
+        /// The digest.
+        digest: Digest,
+    },
+    /// The file is here, whole, on disk.
+    Verified,
+    /// It is not wanted, or could not be kept.
+    Rejected {
+        /// Why.
+        message: String,
+    },
+    /// Something of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl OwnText {
+    /// As it stands on the channel.
+    pub fn to_text(&self) -> String {
+        // Maps with keys of text and numbers: nothing in them can fail to be written.
+        let json = serde_json::to_string(self).unwrap_or_default();
+        format!("{TOKEN}::{json}")
+    }
+
+    /// Reads what stands behind the token.
+    ///
+    /// # Errors
+    /// [`WireError::BadField`] for what is no such object, or has a name, key or text that cannot be.
+    pub fn parse(json: &str) -> Result<Self, WireError> {
+        if json.len() > MAX_TEXT_BYTES {
+            return Err(WireError::TooLong {
+                len: json.len(),
+                max: MAX_TEXT_BYTES,
+            });
+        }
+        let text: OwnText = serde_json::from_str(json)
+            .map_err(|error| WireError::bad("json", error.to_string()))?;
+        match &text {
+            OwnText::Offer(offer) => {
+                safe_name(&offer.name)?;
+                if offer.hint.len() > super::MAX_PATH_BYTES {
+                    return Err(WireError::bad("hint", "it is too long"));
+                }
+            }
+            OwnText::Hello(versions) if versions.lowest > versions.highest => {
+                return Err(WireError::bad(
+                    "versions", "the lowest is above the highest",
+                ));
+            }
+            OwnText::Rejected { message } if message.len() > 16 * MAX_ID_BYTES => {
+                return Err(WireError::bad("message", "it is too long"));
+            }
+            _ => {}
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;
