@@ -7,7 +7,7 @@ use super::support::{Device, hub_with};
 
 /// What came of a connection: it has the message that was sent to the device, or it had to go.
 enum Came {
-    Message(Device, Value),
+    Message(Box<Device>, Value),
     Replaced,
 }
 
@@ -17,7 +17,7 @@ async fn outcome(mut device: Device) -> Came {
             Message::Text(text) => {
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 if frame["type"] == "message" {
-                    return Came::Message(device, frame["payload"]["message_id"].clone());
+                    return Came::Message(Box::new(device), frame["payload"]["message_id"].clone());
                 }
                 assert_eq!(frame["type"], "connected", "{frame}");
             }
