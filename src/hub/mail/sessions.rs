@@ -10,7 +10,7 @@ impl Device {
     /// Its session, if it can be resumed by the next start of the hub as by this one.
     fn session_to_save(&self, now: Now) -> Option<KnownSession> {
         let left = self.resume_until?.saturating_sub(now.at);
-        if left == 0 || self.link.is_some() {
+        if left == 0 {
             return None;
         }
         let receipts = match &self.out {
