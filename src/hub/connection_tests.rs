@@ -59,6 +59,9 @@ impl Engine for Fragile {
     fn flush(&self, _: Duration) -> BoxFuture<'static, bool> {
         Box::pin(std::future::ready(true))
     }
+    fn close(&self, _: Duration) -> BoxFuture<'static, bool> {
+        Box::pin(std::future::ready(true))
+    }
 }
 
 type Socket = actix_codec::Framed<awc::BoxedSocket, awc::ws::Codec>;

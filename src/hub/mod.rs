@@ -61,7 +61,7 @@ pub use tls::{TlsError, TlsFiles};
 use self::core::Core;
 use auth::{AuthConfig, AuthConfigError, Secret, Verifier};
 use mail::{Mail, MailLimits};
-use store::{OpenError, Place, SqliteStore, Store};
+use store::{Done, OpenError, Place, SqliteStore, Store};
 use table::Now;
 use tls::Certificate;
 
@@ -226,8 +226,9 @@ impl Hub {
         let store = Arc::new(parts.store);
         let kept = Arc::clone(&store) as Arc<dyn Store>;
         let engine = Mail::new(kept, recovered, &config.node, config.mail.clone());
-        // Whoever comes first finds ids reserved.
-        written(&*store)?;
+        // Whoever comes first finds ids reserved. Sessions that are taken up are not found again: after a kill they would be
+        // resumed as they were at the last planned stop.
+        written(|done| store.save_sessions(Vec::new(), done))?;
         let core = Arc::new(Core::new(Arc::clone(&config), parts.verifier, engine));
         core.table().restore(rooms, peers, Now::read());
         let addrs = listeners
@@ -300,10 +301,10 @@ impl Parts {
     }
 }
 
-/// Waits until everything that the store was told is on disk.
-fn written(store: &dyn Store) -> Result<(), HubError> {
+/// Waits until the store has carried out this order, and all before it.
+fn written(order: impl FnOnce(Done<()>)) -> Result<(), HubError> {
     let (done, written) = std::sync::mpsc::channel();
-    store.sync(Box::new(move |answer| {
+    order(Box::new(move |answer| {
         // Whoever waited may have given up.
         let _ = done.send(answer);
     }));
@@ -363,14 +364,15 @@ impl RunningHub {
     }
 
     /// Stops gracefully: no new connections, every socket told to come back (1001, or 4000 in the device dialect) and given
-    /// 3 s to answer, what is in memory written down; then the listeners close.
+    /// 3 s to answer, what is in memory written down, and the sessions that devices may come back to; then the listeners
+    /// close.
     pub async fn stop(self) {
         self.handle.pause().await;
         // Senders hear of what they sent while they are still there.
         self.core.engine.flush(FLUSH_TIME).await;
         self.core.drain(DRAIN_TIME).await;
         self.ticking.abort();
-        if !self.core.engine.flush(FLUSH_TIME).await {
+        if !self.core.engine.close(FLUSH_TIME).await {
             tracing::error!(
                 "not everything could be written down; senders without a receipt will send again"
             );

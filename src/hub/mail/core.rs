@@ -74,6 +74,7 @@ impl Core {
         recovered: Recovered,
         node: &str,
         limits: MailLimits,
+        now: Now,
     ) -> Self {
         let mut core = Core {
             orders,
@@ -126,6 +127,9 @@ impl Core {
                 status: Some(Status::Stored),
             };
             core.remember(index, mark, known);
+        }
+        for session in recovered.sessions {
+            core.restore(session, now);
         }
         core
     }

@@ -12,8 +12,9 @@ use super::addresses::Addresses;
 use super::db::{Db, Failure};
 use super::files::{self, OpenError, Place};
 use super::recover::recover;
+use super::sessions;
 use super::writer::{Order, Task, Writer};
-use super::{Done, Expired, Freed, Recovered, Store, StoreFailed};
+use super::{Done, Expired, Freed, KnownSession, Recovered, Store, StoreFailed};
 
 /// Bytes of letters that may wait for the writer. More are refused, as when the disk is full.
 const QUEUED_BYTES: usize = 256 << 20;
@@ -192,6 +193,10 @@ impl Store for SqliteStore {
             0,
             logged("save_peer"),
         );
+    }
+
+    fn save_sessions(&self, sessions: Vec<KnownSession>, done: Done<()>) {
+        self.give(move |db| Ok(sessions::save(&db.file, &sessions)?), 0, done);
     }
 
     fn sync(&self, done: Done<()>) {
