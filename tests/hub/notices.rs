@@ -106,3 +106,15 @@ async fn nobody_else_is_told() {
     comes.close().await;
     curious.hears_nothing().await;
 }
+/// A hub that stops says goodbye to each, and to nobody that the others left: they will be back as soon as it is, and
+/// whoever took it for news would give up what a restart is not to cost.
+#[actix_web::test]
+async fn a_hub_that_stops_tells_of_nobody() {
+    let (s, mut first, user) = curious().await;
+    let asks = json!({"role": "client", "notices": true});
+    let mut second = Peer::join(s.addr, "second", &user, &s.room, asks).await;
+    assert_eq!(first.recv().await["peer_id"], "second");
+    s.hub.stop().await;
+    assert_eq!(first.closed_with().await, 1001);
+    assert_eq!(second.closed_with().await, 1001);
+}
