@@ -68,6 +68,9 @@ impl Rules {
             Input::WorkerBusy => {
                 context.ignore("the worker is ours; a late answer to an attempt that was given up")
             }
+            Input::WorkerLeft => {
+                context.ignore("none is chosen yet, or the connection to it needs no hub any more")
+            }
             Input::ChannelOpen | Input::DialFailed => {
                 context.ignore("no connection is being set up")
             }
@@ -95,8 +98,9 @@ impl Rules {
             Input::Start => Transition(State::discovering()),
             any![
                 WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt,
+                JobCancelled, Fired
             ] => Super,
         }
     }
@@ -124,9 +128,9 @@ impl Rules {
             Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
             Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
             any![
-                Start, JobAccepted, JobRejected, WorkerBusy, ChannelOpen, DialFailed, PackageSent,
-                SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived, ReceiveFailed,
-                JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                Start, JobAccepted, JobRejected, WorkerBusy, WorkerLeft, ChannelOpen, DialFailed,
+                PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
+                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
             ] => Super,
         }
     }
@@ -142,9 +146,9 @@ impl Rules {
             Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
             Input::NoWorker => fail(context, Why::NoWorker),
             any![
-                Start, WorkersFound, JobAccepted, JobRejected, WorkerBusy, ChannelOpen, DialFailed,
-                PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
-                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                Start, WorkersFound, JobAccepted, JobRejected, WorkerBusy, WorkerLeft, ChannelOpen,
+                DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
             ] => Super,
         }
     }
@@ -166,7 +170,7 @@ impl Rules {
                 context.act(Act::SendJobAssignment);
                 Transition(State::dialling(1))
             }
-            Input::JobRejected => fail(context, Why::Rejected),
+            Input::JobRejected | Input::WorkerLeft => fail(context, Why::Rejected),
             Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, WorkerBusy, ChannelOpen, DialFailed,
@@ -199,8 +203,8 @@ impl Rules {
             Input::JobOver { ok: true } => context.ignore("no package was sent yet"),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, Fired
             ] => Super,
         }
     }
@@ -232,7 +236,7 @@ impl Rules {
                     fail(context, Why::NotConnected)
                 }
             }
-            Input::WorkerBusy => {
+            Input::WorkerBusy | Input::WorkerLeft => {
                 context.act(Act::DropConnection);
                 fail(context, Why::Rejected)
             }
@@ -260,8 +264,8 @@ impl Rules {
             Input::JobOver { ok: true } => done(context),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
-                JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, ResultsReceived, ReceiveFailed, LinkLost,
+                Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -275,8 +279,8 @@ impl Rules {
             Input::JobOver { ok: true } => done(context),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived, ReceiveFailed,
-                LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived,
+                ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -305,8 +309,8 @@ impl Rules {
             Input::Fired(Timer::Results) => fail(context, Why::JobFailed),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsReceived,
-                ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -341,8 +345,8 @@ impl Rules {
             Input::ReceiveFailed => fail(context, Why::NotReceived),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -369,8 +373,9 @@ impl Rules {
             Input::Fired(Timer::Verdict) => fail(context, Why::NoAnswer),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
+                JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -400,8 +405,8 @@ impl Rules {
             Input::LinkLost => context.ignore("the acknowledgement may still come through the hub"),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, Interrupt, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, Interrupt, Fired
             ] => Super,
         }
     }
@@ -421,8 +426,9 @@ fn over(out: &mut Out, event: &Input) -> Outcome<State> {
     match event {
         any![
             Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-            ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-            ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+            WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+            ResultsAnnounced, ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt,
+            JobCancelled, Fired
         ] => out.ignore("the submission is over"),
     }
 }
