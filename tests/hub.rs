@@ -12,6 +12,8 @@ mod http;
 mod identity;
 #[path = "hub/lifecycle.rs"]
 mod lifecycle;
+#[path = "hub/notices.rs"]
+mod notices;
 #[path = "hub/registration.rs"]
 mod registration;
 #[path = "hub/relay.rs"]

@@ -64,8 +64,9 @@ impl Rules {
             Input::Start => Transition(State::discovering()),
             any![
                 WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt,
+                JobCancelled, Fired
             ] => Super,
         }
     }
@@ -93,9 +94,9 @@ impl Rules {
             Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
             Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
             any![
-                Start, JobAccepted, JobRejected, WorkerBusy, ChannelOpen, DialFailed, PackageSent,
-                SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived, ReceiveFailed,
-                JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                Start, JobAccepted, JobRejected, WorkerBusy, WorkerLeft, ChannelOpen, DialFailed,
+                PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
+                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
             ] => Super,
         }
     }
@@ -111,9 +112,9 @@ impl Rules {
             Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
             Input::NoWorker => fail(context, Why::NoWorker),
             any![
-                Start, WorkersFound, JobAccepted, JobRejected, WorkerBusy, ChannelOpen, DialFailed,
-                PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
-                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                Start, WorkersFound, JobAccepted, JobRejected, WorkerBusy, WorkerLeft, ChannelOpen,
+                DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
             ] => Super,
         }
     }
@@ -135,7 +136,7 @@ impl Rules {
                 context.act(Act::SendJobAssignment);
                 Transition(State::dialling(1))
             }
-            Input::JobRejected => fail(context, Why::Rejected),
+            Input::JobRejected | Input::WorkerLeft => fail(context, Why::Rejected),
             Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, WorkerBusy, ChannelOpen, DialFailed,
@@ -161,8 +162,8 @@ impl Rules {
             Input::JobOver { ok: true } => context.ignore("no package was sent yet"),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, Fired
             ] => Super,
         }
     }
@@ -194,7 +195,7 @@ impl Rules {
                     fail(context, Why::NotConnected)
                 }
             }
-            Input::WorkerBusy => {
+            Input::WorkerBusy | Input::WorkerLeft => {
                 context.act(Act::DropConnection);
                 fail(context, Why::Rejected)
             }
@@ -222,8 +223,8 @@ impl Rules {
             Input::JobOver { ok: true } => done(context),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
-                JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, ResultsReceived, ReceiveFailed, LinkLost,
+                Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -237,8 +238,8 @@ impl Rules {
             Input::JobOver { ok: true } => done(context),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived, ReceiveFailed,
-                LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived,
+                ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -267,8 +268,8 @@ impl Rules {
             Input::Fired(Timer::Results) => fail(context, Why::JobFailed),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsReceived,
-                ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -303,8 +304,8 @@ impl Rules {
             Input::ReceiveFailed => fail(context, Why::NotReceived),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -331,8 +332,9 @@ impl Rules {
             Input::Fired(Timer::Verdict) => fail(context, Why::NoAnswer),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
+                JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -362,8 +364,8 @@ impl Rules {
             Input::LinkLost => context.ignore("the acknowledgement may still come through the hub"),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, Interrupt, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, Interrupt, Fired
             ] => Super,
         }
     }

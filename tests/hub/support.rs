@@ -371,6 +371,11 @@ impl RawSocket {
         u16::from_be_bytes([payload[0], payload[1]])
     }
 
+    /// Vanishes without a close frame: the hub gets a reset.
+    pub fn reset(self) {
+        self.tcp.set_zero_linger().unwrap();
+    }
+
     /// Reads to the end of the connection and says how much came.
     pub async fn drain(&mut self) -> usize {
         let mut total = 0;

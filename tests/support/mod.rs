@@ -1,5 +1,5 @@
 //! Real processes, real sockets, and peers that speak the protocol by hand.
-#![allow(dead_code, clippy::unwrap_used, missing_docs)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, missing_docs)]
 
 pub mod lab;
 pub mod peer;

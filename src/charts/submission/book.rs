@@ -31,6 +31,9 @@ pub(super) fn out_of_turn(out: &mut Out, event: &Input) -> Outcome<State> {
         Input::WorkerBusy => {
             out.ignore("the worker is ours; a late answer to an attempt that was given up")
         }
+        Input::WorkerLeft => {
+            out.ignore("none is chosen yet, or the connection to it needs no hub any more")
+        }
         Input::ChannelOpen | Input::DialFailed => out.ignore("no connection is being set up"),
         Input::PackageSent | Input::SendFailed => {
             out.ignore("the package is no longer on its way, or not yet")
@@ -49,8 +52,9 @@ pub(super) fn over(out: &mut Out, event: &Input) -> Outcome<State> {
     match event {
         any![
             Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-            ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-            ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+            WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+            ResultsAnnounced, ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt,
+            JobCancelled, Fired
         ] => out.ignore("the submission is over"),
     }
 }
