@@ -61,7 +61,7 @@ pub use tls::{TlsError, TlsFiles};
 use self::core::Core;
 use auth::{AuthConfig, AuthConfigError, Secret, Verifier};
 use mail::{Mail, MailLimits};
-use store::{OpenError, Place, SqliteStore, Store};
+use store::{Examined, OpenError, Place, SqliteStore, Store};
 use table::Now;
 use tls::Certificate;
 
@@ -200,9 +200,11 @@ fn advice(error: &io::Error) -> &'static str {
 pub struct Hub;
 
 impl Hub {
-    /// Looks whether a hub could start with this: everything but the listeners is opened, and closed again.
-    pub fn check(config: &HubConfig) -> Result<(), HubError> {
-        Parts::open(config).map(drop)
+    /// Looks whether a hub could start with this, apart from its listeners: nothing is bound, made or changed. What is found
+    /// where the store is to be; that a hub uses it is no error, since that hub may be the one to be restarted.
+    pub fn check(config: &HubConfig) -> Result<Examined, HubError> {
+        settings(config)?;
+        Ok(SqliteStore::examine(&config.store)?)
     }
 
     /// Binds every address of `config` and starts to serve. It must be called within a running `actix_rt::System`. The hub
@@ -278,17 +280,8 @@ struct Parts {
 
 impl Parts {
     fn open(config: &HubConfig) -> Result<Self, HubError> {
-        if config.listen.is_empty() {
-            return Err(HubError::NoListener);
-        }
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if !(1..=32).contains(&config.node.len()) || !config.node.chars().all(fits) {
-            return Err(HubError::Node(config.node.clone()));
-        }
-        config.ice.check()?;
-        let certificate = config.tls.clone().map(Certificate::load).transpose()?;
         // Looked at before the store is made, so that a mistake leaves nothing behind.
-        Verifier::new(config.auth.clone(), &[0; 32])?;
+        let certificate = settings(config)?;
         let (store, recovered) = SqliteStore::open(&config.store)?;
         let verifier = Verifier::new(config.auth.clone(), &recovered.secret)?;
         Ok(Parts {
@@ -298,6 +291,20 @@ impl Parts {
             recovered,
         })
     }
+}
+
+/// Looks at all that a hub needs beside its listeners and its store; the certificate comes back.
+fn settings(config: &HubConfig) -> Result<Option<Arc<Certificate>>, HubError> {
+    if config.listen.is_empty() {
+        return Err(HubError::NoListener);
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if !(1..=32).contains(&config.node.len()) || !config.node.chars().all(fits) {
+        return Err(HubError::Node(config.node.clone()));
+    }
+    config.ice.check()?;
+    Verifier::new(config.auth.clone(), &[0; 32])?;
+    Ok(config.tls.clone().map(Certificate::load).transpose()?)
 }
 
 /// Waits until everything that the store was told is on disk.
