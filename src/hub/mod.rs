@@ -9,7 +9,7 @@
 //!   `outbox` the bounded way out of it. `device` is the device dialect, `frames` the signalling dialect.
 //! * `table` is the one structure of connections (`connections`), rooms and peers: no socket, no clock. `register`, `mesh`,
 //!   `notices`, `post` and `deletion` say what is done to it, `filter` and `metadata` what is found and what is kept,
-//!   `keeping` what outlives a restart. `core` holds it, behind one lock.
+//!   `keeping` what outlives a restart. `core` holds it, behind one lock; `upkeep` does what time asks for.
 //! * `engine` is the seam behind which messages between devices are routed (`mail`) and kept (`store`).
 
 mod access;
@@ -46,6 +46,7 @@ pub mod store;
 mod table;
 mod tls;
 mod tokens;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,10 +73,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(3);
 const START_TIME: Duration = Duration::from_secs(30);
 /// How long a stopping hub may take to write down what is in memory.
 const FLUSH_TIME: Duration = Duration::from_secs(10);
-/// Time between two looks for what is due in the mailboxes.
-const TICK: Duration = Duration::from_secs(1);
-/// Ticks between two looks for rooms that have expired, and for a new certificate.
-const SWEEP: u32 = 5;
 
 /// How a hub is set up. [`HubConfig::default`] is a hub on `127.0.0.1:8080` with the times of the original server.
 #[derive(Debug, Clone)]
@@ -257,7 +254,7 @@ impl Hub {
             // Nobody waits for the end any more when the receiver is gone, so there is nobody to tell.
             let _ = ended_tx.send(server.await);
         });
-        let ticking = actix_rt::spawn(tick(Arc::clone(&core), parts.certificate));
+        let ticking = actix_rt::spawn(upkeep::all(Arc::clone(&core), parts.certificate));
         tracing::info!(?addrs, "hub listening");
         Ok(RunningHub {
             addrs,
@@ -320,20 +317,6 @@ fn written(store: &dyn Store) -> Result<(), HubError> {
         Err(_) => Err(HubError::NotWritten(
             "it takes too long to write".to_owned(),
         )),
-    }
-}
-
-/// Does what is due, for as long as the hub runs.
-async fn tick(core: Arc<Core>, certificate: Option<Arc<Certificate>>) {
-    for count in 1.. {
-        tokio::time::sleep(TICK).await;
-        core.engine.tick();
-        if count % SWEEP == 0 {
-            core.table().sweep(Now::read());
-            if let Some(certificate) = &certificate {
-                certificate.renew();
-            }
-        }
     }
 }
 
