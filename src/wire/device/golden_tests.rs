@@ -29,34 +29,38 @@ fn packed(parts: &[Part]) -> Vec<u8> {
 }
 
 fn to_hub(frame: ToHub, json: &str, msgpack: &[Part]) {
-    for (format, bytes) in [
-        (Format::Json, json.as_bytes().to_vec()),
-        (Format::MessagePack, packed(msgpack)),
-    ] {
-        let mut out = Vec::new();
-        frame.encode(format, &mut out);
-        assert_eq!(
-            String::from_utf8_lossy(&out),
-            String::from_utf8_lossy(&bytes)
-        );
-        assert_eq!(out, bytes);
-        assert_eq!(ToHub::parse(format, &bytes), Ok(frame.clone()));
-    }
+    let write = |format, out: &mut Vec<u8>| frame.encode(format, out);
+    in_both(json, msgpack, write, |format, bytes| {
+        assert_eq!(ToHub::parse(format, bytes), Ok(frame.clone()));
+    });
 }
 
 fn from_hub(frame: FromHub<'_>, json: &str, msgpack: &[Part]) {
+    let write = |format, out: &mut Vec<u8>| frame.encode(format, out);
+    in_both(json, msgpack, write, |format, bytes| {
+        assert_eq!(FromHub::parse(format, bytes), Ok(frame.clone()));
+    });
+}
+
+/// A frame is written as these bytes in either format, and read from them.
+fn in_both(
+    json: &str,
+    msgpack: &[Part],
+    write: impl Fn(Format, &mut Vec<u8>),
+    read: impl Fn(Format, &[u8]),
+) {
     for (format, bytes) in [
         (Format::Json, json.as_bytes().to_vec()),
         (Format::MessagePack, packed(msgpack)),
     ] {
         let mut out = Vec::new();
-        frame.encode(format, &mut out);
+        write(format, &mut out);
         assert_eq!(
             String::from_utf8_lossy(&out),
             String::from_utf8_lossy(&bytes)
         );
         assert_eq!(out, bytes);
-        assert_eq!(FromHub::parse(format, &bytes), Ok(frame.clone()));
+        read(format, &bytes);
     }
 }
 
