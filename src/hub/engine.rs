@@ -210,6 +210,8 @@ pub struct EngineFigures {
     pub waiting_bytes: u64,
     /// Devices known.
     pub devices: u64,
+    /// Whether the store could not be written when it was last asked to.
+    pub store_failing: bool,
 }
 
 /// Routing, mailboxes and room records. Every method returns at once; what takes time comes through a [`Sink`].

@@ -17,7 +17,7 @@ mod writer;
 use super::engine::{DeviceKey, Letter, Receipt, RoomRecord};
 use std::sync::Arc;
 
-pub use files::{OpenError, Place};
+pub use files::{Examined, OpenError, Place};
 pub use sqlite::SqliteStore;
 
 /// Called once an order is carried out and on disk. It runs on the writer's thread and must be quick.

@@ -166,6 +166,15 @@ impl Peer {
             .connect()
             .await
             .unwrap();
+        Peer::over(framed)
+    }
+
+    /// A peer whose handshake is done.
+    pub fn over(
+        framed: impl Stream<Item = Result<Frame, WsProtocolError>>
+        + Sink<Message, Error = WsProtocolError>
+        + 'static,
+    ) -> Peer {
         let (sink, stream) = framed.split();
         Peer {
             sink: Box::new(sink),

@@ -10,7 +10,7 @@ use super::super::core::lock;
 use super::super::engine::{DeviceKey, Letter, RoomRecord};
 use super::addresses::Addresses;
 use super::db::{Db, Failure};
-use super::files::{self, OpenError, Place};
+use super::files::{self, Examined, OpenError, Place};
 use super::recover::recover;
 use super::sessions;
 use super::writer::{Order, Task, Writer};
@@ -71,6 +71,15 @@ impl SqliteStore {
             writer: Mutex::new(Some(writer)),
         };
         Ok((store, found))
+    }
+
+    /// Looks whether [`SqliteStore::open`] would succeed. Nothing is made or changed; a store that nobody uses is taken for
+    /// the time of the look, so that a hub that starts at that moment finds it in use.
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`], save that the store is in use.
+    pub fn examine(place: &Place) -> Result<Examined, OpenError> {
+        files::examine(place)
     }
 
     /// From now on the file may grow to so many bytes and not beyond; the log beside it (64 MiB, usually less) is not
