@@ -52,6 +52,7 @@ impl Subject for Submission {
             Input::NoWorker
             | Input::JobRejected
             | Input::WorkerBusy
+            | Input::WorkerLeft
             | Input::SendFailed
             | Input::ReceiveFailed => 1,
             _ => 12,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::process::{PATIENCE, Process};
+use crate::program::{PATIENCE, Process};
 use crate::scene::{BROKEN, CENTROID, Scene, labels, names, unzip};
 
 /// The texts that a client got on its channel, in order.

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-use crate::process::{Net, Process};
+use crate::namespace::Net;
+use crate::program::{LOANER, PATIENCE, Process};
 
-const LOANER: &str = env!("CARGO_BIN_EXE_loaner");
 /// The hub, where the original has it.
 const HUB: &str = "http://10.77.0.1:8080";
 const WS: &str = "ws://10.77.0.1:8080";
@@ -70,7 +70,7 @@ impl Worker {
 
     /// Waits until our worker has published this status.
     pub fn status(&mut self, status: &str) -> Value {
-        self.status_within(crate::process::PATIENCE, status)
+        self.status_within(PATIENCE, status)
     }
 
     /// Waits until our worker has published this status.
@@ -85,21 +85,20 @@ impl Worker {
 impl Scene {
     /// A hub with nobody there. `None` where no namespace can be made; the test is skipped then.
     pub fn open() -> Option<Self> {
-        let net = Net::new()?;
+        let net = Net::new("interop/in-namespace")?;
         let dir = TempDir::with_prefix("loaner-interop-").unwrap();
         let bin = dir.path().join("bin");
         fs::create_dir(&bin).unwrap();
         fs::write(bin.join("sleap-nn"), TRAINER).unwrap();
         fs::set_permissions(bin.join("sleap-nn"), Permissions::from_mode(0o755)).unwrap();
-        let mut hub = net.start("hub", Path::new(LOANER), |command| {
-            command
-                .args([
-                    "hub", "--json", "--listen", "10.77.0.1:8080", "--store", "memory",
-                ])
-                .args(["--listen", "10.77.0.1:8001"])
-                .env("XDG_STATE_HOME", dir.path().join("state"))
-                .current_dir(dir.path());
-        });
+        let mut hub = net.command(Path::new(LOANER));
+        hub.args([
+            "hub", "--json", "--listen", "10.77.0.1:8080", "--store", "memory",
+        ])
+        .args(["--listen", "10.77.0.1:8001"])
+        .env("XDG_STATE_HOME", dir.path().join("state"))
+        .current_dir(dir.path());
+        let mut hub = Process::start("hub", hub);
         hub.event("listening");
         hub.event("listening");
         Some(Scene {
@@ -128,14 +127,14 @@ impl Scene {
 
     /// Our program.
     fn loaner(&self, name: &str, args: &[&str]) -> Process {
-        self.net.start(name, Path::new(LOANER), |command| {
-            command
-                .args(args)
-                .args(["--json", "--hub", HUB])
-                .current_dir(self.dir.path())
-                .env("XDG_STATE_HOME", self.path("state"))
-                .env("PATH", self.search_path());
-        })
+        let mut command = self.net.command(Path::new(LOANER));
+        command
+            .args(args)
+            .args(["--json", "--hub", HUB])
+            .current_dir(self.dir.path())
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("PATH", self.search_path());
+        Process::start(name, command)
     }
 
     /// Our worker, in a room of its own.
@@ -164,16 +163,15 @@ impl Scene {
             "the Python environment is missing or out of date: run tools/python-env (`make test` does)"
         );
         let python = root.join(".venv/bin/python");
-        self.net
-            .start(&format!("Python's {script}"), &python, |command| {
-                command
-                    .arg("-B")
-                    .arg(root.join("tests/interop").join(script))
-                    .args(["--ws", WS, "--http", HTTP])
-                    .args(args)
-                    .current_dir(self.dir.path())
-                    .env("PATH", self.search_path());
-            })
+        let mut command = self.net.command(&python);
+        command
+            .arg("-B")
+            .arg(root.join("tests/interop").join(script))
+            .args(["--ws", WS, "--http", HTTP])
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("PATH", self.search_path());
+        Process::start(&format!("Python's {script}"), command)
     }
 
     /// A Python client that sends `package`; results go to `output`.

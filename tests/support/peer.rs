@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::PATIENCE;
+use super::{PATIENCE, pid_in};
 
 /// A registered peer.
 pub struct Peer {
@@ -286,6 +286,12 @@ impl Call {
             self.bytes(chunk).await;
         }
         self.text("END_OF_FILE").await;
+    }
+
+    /// Sends a package that begins with its process id as `pid N`, and waits for that.
+    pub async fn begin(&self, name: &str, archive: &[u8]) -> i32 {
+        self.upload(name, archive).await;
+        pid_in(self.until("pid ").await.last().unwrap())
     }
 
     /// The next message.

@@ -59,9 +59,11 @@ impl Client {
     }
 
     fn worker_gone(&mut self) {
-        self.detail = Some("the worker has left the room".to_owned());
-        self.feed(Input::JobRejected);
-        self.feed(Input::DialFailed);
+        self.detail = Some(
+            "the worker has left the room; run it again when it is back, or on another worker"
+                .to_owned(),
+        );
+        self.feed(Input::WorkerLeft);
     }
 
     pub(super) fn hear_worker(&mut self, message: PeerMessage) {

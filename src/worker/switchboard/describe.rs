@@ -23,7 +23,7 @@ pub(super) fn register(capabilities: &Capabilities, published: &Published) -> Re
             tags: vec!["sleap-rtc".to_owned(), "training-worker".to_owned()],
             properties,
         }),
-        notices: false,
+        notices: true,
     }
 }
 

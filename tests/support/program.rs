@@ -1,15 +1,16 @@
-//! A namespace, and processes in it that report what they do as lines of JSON.
+//! Programs that report what they do as lines of JSON, for tests that wait without a runtime.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 use serde_json::Value;
 
+/// The program under test.
+pub const LOANER: &str = env!("CARGO_BIN_EXE_loaner");
 /// Longer than anything takes that is not waited for on purpose, on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(45);
 /// How often is looked for what cannot be waited for otherwise.
@@ -24,77 +25,12 @@ pub fn until(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
     }
 }
 
-/// A network namespace. It lives as long as the process that holds it, which ends with its standard input: also when
-/// the test is killed.
-pub struct Net {
-    holder: Child,
-}
-
-impl Net {
-    /// Makes a namespace; `None`, and a word about it, where that is not possible.
-    pub fn new() -> Option<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/in-namespace");
-        let mut holder = Command::new(script)
-            .args(["sh", "-c", "echo made; cat"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(holder.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        if line == "made\n" {
-            return Some(Net { holder });
-        }
-        let mut why = String::new();
-        let _ = holder.stderr.take().unwrap().read_to_string(&mut why);
-        let _ = holder.wait();
-        // Past the capture of the test's output: who reads that a test passed has to see that it did not run.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: no network namespace can be made here (be root, or allow user namespaces): {}",
-            why.trim()
-        );
-        None
-    }
-
-    /// Starts a program in the namespace; `prepare` adds to the command.
-    pub fn start(&self, name: &str, program: &Path, prepare: impl FnOnce(&mut Command)) -> Process {
-        let mut command = beside(self.holder.id(), program);
-        prepare(&mut command);
-        Process::start(name, command)
-    }
-}
-
-/// A command that will run in the namespace of this process, and that does not outlive the test.
-pub fn beside(holder: u32, program: &Path) -> Command {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--target={holder}"));
-    if !Uid::current().is_root() {
-        command.args(["--user", "--preserve-credentials"]);
-    }
-    command
-        .args(["--net", "setpriv", "--pdeathsig", "KILL"])
-        .arg(program);
-    without_settings(&mut command);
-    command
-}
-
 /// What a user has configured is not what is tested.
 pub fn without_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LOANER_") {
             command.env_remove(name);
         }
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        drop(self.holder.stdin.take());
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
     }
 }
 
@@ -129,7 +65,7 @@ impl Heard {
     }
 }
 
-/// A process in a namespace. Dropped, it is killed.
+/// A running program. Dropped, it is killed.
 pub struct Process {
     name: String,
     child: Child,
