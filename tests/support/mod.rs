@@ -84,14 +84,23 @@ fn fake_trainer(dir: &Path) -> String {
 
 /// The names and contents of an archive.
 pub fn entries(zip: &Path) -> Vec<(String, String)> {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    contents(zip)
+        .into_iter()
+        .map(|(name, bytes)| (name, text(bytes)))
+        .collect()
+}
+
+/// The same, of any kind.
+pub fn contents(zip: &Path) -> Vec<(String, Vec<u8>)> {
     use std::io::Read as _;
     let mut archive = zip::ZipArchive::new(std::fs::File::open(zip).unwrap()).unwrap();
     let mut entries = Vec::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).unwrap();
-        let mut text = String::new();
-        entry.read_to_string(&mut text).unwrap();
-        entries.push((entry.name().unwrap().into_owned(), text));
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        entries.push((entry.name().unwrap().into_owned(), bytes));
     }
     entries
 }
