@@ -192,7 +192,7 @@ async fn a_named_file_is_run_and_its_results_stay() {
     assert_eq!(scene.lab.scratch(), Vec::<PathBuf>::new());
 }
 
-/// The older generation: paths relative to what is shared, answered one by one; the header without bytes begins no
+/// CONN-10, with directories configured. The older generation: paths relative to what is shared, answered one by one; the header without bytes begins no
 /// transfer. An empty directory may stand at the output path.
 #[actix_rt::test]
 async fn shared_paths_are_run_and_their_results_stay() {
