@@ -1,5 +1,6 @@
 //! The actor of `job`: it starts the work of each stage on the data plane, hears how it ended, and speaks for the job.
 
+mod place;
 mod report;
 
 use std::path::PathBuf;
@@ -17,13 +18,17 @@ use crate::charts::job::{Act, Input, Job, Outcome};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
 use crate::rtc::{Channel, DataPlane};
 use crate::wire::PeerMessage;
+use crate::worker::jobs::input;
+use crate::worker::jobs::output::OutputDir;
 use crate::worker::jobs::scratch::Scratch;
 use crate::worker::jobs::work::{
     self, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
 };
 
+pub use self::place::{Claim, Dialect, Place};
+
 /// A package that a client announced on a channel.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Announcement {
     /// Its file name, known to be safe.
     pub name: String,
@@ -31,6 +36,8 @@ pub struct Announcement {
     pub size: u64,
     /// What was said of the directory to return.
     pub output_dir: Option<String>,
+    /// For a package that is on the worker's side: where its results stay.
+    pub place: Option<Place>,
 }
 
 /// Where an announced package goes.
@@ -102,6 +109,9 @@ pub struct JobPerformer {
     scratch: Option<Scratch>,
     channel: Option<Channel>,
     announcement: Option<Announcement>,
+    /// For a package that is on the worker's side: what its client calls it, and where results go until they are there.
+    claim: Option<Claim>,
+    output: Option<OutputDir>,
     package: Option<PathBuf>,
     prepared: Option<Prepared>,
     results: Option<Results>,
@@ -140,6 +150,8 @@ pub fn job(
         scratch: Some(scratch),
         channel: None,
         announcement: None,
+        claim: None,
+        output: None,
         package: None,
         prepared: None,
         results: None,
@@ -173,10 +185,11 @@ impl JobPerformer {
             .as_ref()
             .and_then(|announced| announced.output_dir.clone());
         let (settings, cancelled) = (self.settings.as_ref().clone(), self.cancelled.clone());
-        let back = ctx.address();
+        let (back, sent) = (ctx.address(), self.claim.is_none());
         self.working = true;
         self.plane.spawn_blocking(move || {
-            let prepared = work::prepare(&package, &into, hint.as_deref(), &settings, &cancelled);
+            let prepare = if sent { work::prepare } else { input::prepare };
+            let prepared = prepare(&package, &into, hint.as_deref(), &settings, &cancelled);
             back.do_send(Worked::Prepared(prepared));
         });
     }
@@ -211,6 +224,14 @@ impl JobPerformer {
         let into = scratch.path().join(work::results_name(&announced.name));
         let (cancelled, back) = (self.cancelled.clone(), ctx.address());
         self.working = true;
+        if let Some(output) = self.output.take() {
+            let failed = self.failure.is_some();
+            self.plane.spawn_blocking(move || {
+                let stored = output.store(&prepared, failed, &cancelled);
+                back.do_send(Worked::Packed(stored.map(|()| None)));
+            });
+            return;
+        }
         self.plane.spawn_blocking(move || {
             back.do_send(Worked::Packed(work::pack(&prepared, &into, &cancelled)))
         });
@@ -267,7 +288,9 @@ impl JobPerformer {
 
     fn remove_scratch(&mut self, ctx: &mut Context<JobActor>) {
         let (scratch, back) = (self.scratch.take(), ctx.address());
+        let output = self.output.take();
         self.plane.spawn_blocking(move || {
+            drop(output);
             let removed = scratch
                 .map_or(Ok(()), Scratch::remove)
                 .map_err(|error| error.to_string());
@@ -312,7 +335,7 @@ impl Perform for JobPerformer {
 impl Handler<Admit> for JobActor {
     type Result = ();
 
-    fn handle(&mut self, admit: Admit, ctx: &mut Self::Context) {
+    fn handle(&mut self, mut admit: Admit, ctx: &mut Self::Context) {
         if self.chart().state() != "assigned" {
             let _ = admit
                 .reply
@@ -320,6 +343,10 @@ impl Handler<Admit> for JobActor {
             return;
         }
         let performer = self.performer();
+        if let Some(place) = admit.announcement.place.take() {
+            performer.claim = Some(place.claim);
+            performer.output = Some(place.output);
+        }
         performer.announcement = Some(admit.announcement);
         performer.channel = Some(admit.channel);
         let milestones = performer.begin_transfer(Direction::In, ctx);

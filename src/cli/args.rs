@@ -138,6 +138,15 @@ pub struct WorkerArgs {
     /// The largest package that is received, in MB.
     #[arg(long, env = "LOANER_MAX_PACKAGE_MB", value_name = "MB", default_value_t = 65_536, value_parser = clap::value_parser!(u64).range(1..=16_777_216))]
     pub max_package_mb: u64,
+    /// Let jobs read packages from this directory: a client gives a file's name instead of sending it. Needs --output-path.
+    #[arg(long, env = "LOANER_INPUT_PATH", value_name = "DIR")]
+    pub input_path: Option<PathBuf>,
+    /// Where the results of such jobs stay: in jobs/ID below this directory. Needs --input-path.
+    #[arg(long, env = "LOANER_OUTPUT_PATH", value_name = "DIR")]
+    pub output_path: Option<PathBuf>,
+    /// What people call the storage that these two directories are on.
+    #[arg(long, env = "LOANER_FILESYSTEM", value_name = "NAME")]
+    pub filesystem: Option<String>,
     /// Offer this much GPU memory (in MB) instead of asking the driver.
     #[arg(long, env = "LOANER_GPU_MEMORY_MB", value_name = "MB")]
     pub gpu_memory_mb: Option<u64>,

@@ -1,12 +1,17 @@
 //! `loaner worker`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use loaner::actors::session::HubAccess;
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
 use loaner::worker::jobs::archive::UnpackLimits;
 use loaner::worker::jobs::keeper::own_exe;
 use loaner::worker::jobs::scratch::default_base;
-use loaner::worker::{Capabilities, JobSettings, Notice, RunningWorker, WorkerConfig, WorkerError};
+use loaner::worker::{
+    Capabilities, IoPaths, JobSettings, Notice, RunningWorker, WorkerConfig, WorkerError,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -18,6 +23,7 @@ use super::{Signals, print};
 pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let room = super::room(args.room, args.token)?;
+    let paths = paths(args.input_path, args.output_path, args.filesystem)?;
     if let Some(warning) = check_socket_buffers() {
         tracing::warn!("{warning}");
     }
@@ -41,6 +47,7 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             limits: UnpackLimits::default(),
             max_package: args.max_package_mb.saturating_mul(1_000_000),
         },
+        paths,
         rtc: RtcConfig::default(),
         plane,
     };
@@ -52,6 +59,24 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             ended = worker.ended() => return ended.map_err(failure),
             () = signals.next() => worker.stop(),
         }
+    }
+}
+
+/// Two directories, which are of no use without each other.
+fn paths(
+    input: Option<PathBuf>,
+    output: Option<PathBuf>,
+    filesystem: Option<String>,
+) -> Result<Option<Arc<IoPaths>>, Failure> {
+    match (input, output) {
+        (Some(input), Some(output)) => IoPaths::open(&input, &output, filesystem)
+            .map(|paths| Some(Arc::new(paths)))
+            .map_err(|error| Failure::new(Exit::File, error)),
+        (None, None) if filesystem.is_none() => Ok(None),
+        _ => Err(Failure::say(
+            Exit::Usage,
+            "jobs on files of this machine need two directories: give both --input-path DIR and --output-path DIR",
+        )),
     }
 }
 

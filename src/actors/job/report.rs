@@ -27,6 +27,11 @@ impl JobPerformer {
     /// The terminal message, as it is on the channel and as a peer message.
     fn terminal(&self, outcome: Outcome) -> (ChannelText, PeerMessage) {
         let job_id = self.id.to_string();
+        // On the channel, the job is called what its client calls it.
+        let channel_id = self
+            .claim
+            .as_ref()
+            .map_or_else(|| job_id.clone(), |claim| claim.job_id.clone());
         match outcome {
             Outcome::Completed => {
                 let results = self.results.as_ref();
@@ -38,12 +43,18 @@ impl JobPerformer {
                     result["results_file"] = json!(results.name());
                     result["results_size_bytes"] = json!(results.size);
                 }
-                let detail = results.map(Results::name).unwrap_or_default();
-                let complete = JobComplete::new(job_id.clone(), result, results.is_some());
-                (
-                    ChannelText::JobComplete { job_id, detail },
-                    PeerMessage::JobComplete(complete),
-                )
+                if let Some(claim) = &self.claim {
+                    result["output_path"] = json!(claim.output);
+                }
+                let text = match &self.claim {
+                    Some(claim) => claim.complete(),
+                    None => ChannelText::JobComplete {
+                        job_id: channel_id,
+                        detail: results.map(Results::name).unwrap_or_default(),
+                    },
+                };
+                let complete = JobComplete::new(job_id, result, results.is_some());
+                (text, PeerMessage::JobComplete(complete))
             }
             Outcome::Failed(why) => {
                 // What stopped the job from outside is the reason then, whatever went wrong inside before.
@@ -62,15 +73,13 @@ impl JobPerformer {
                     recoverable: failure.recoverable,
                 };
                 let text = ChannelText::JobFailed {
-                    job_id: job_id.clone(),
+                    job_id: channel_id,
                     message: failure.message,
                 };
                 (text, PeerMessage::failed(job_id, error))
             }
             Outcome::Cancelled => (
-                ChannelText::JobCancelled {
-                    job_id: job_id.clone(),
-                },
+                ChannelText::JobCancelled { job_id: channel_id },
                 PeerMessage::cancelled(job_id),
             ),
         }

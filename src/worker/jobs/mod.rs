@@ -6,10 +6,12 @@
 
 pub mod archive;
 pub mod disk;
+pub mod input;
 pub mod keeper;
 pub mod lines;
 pub mod manifest;
 pub mod names;
+pub mod output;
 pub mod pack;
 pub mod plan;
 pub mod process;
