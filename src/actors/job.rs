@@ -16,7 +16,7 @@ use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, trans
 use crate::charts::job::{Act, Input, Job, Outcome};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
 use crate::rtc::{Channel, DataPlane};
-use crate::wire::PeerMessage;
+use crate::wire::{PackageKind, PeerMessage};
 use crate::worker::jobs::scratch::Scratch;
 use crate::worker::jobs::work::{
     self, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
@@ -29,6 +29,8 @@ pub struct Announcement {
     pub name: String,
     /// Its size in bytes, as declared.
     pub size: u64,
+    /// What it was said to be for.
+    pub kind: Option<PackageKind>,
     /// What was said of the directory to return.
     pub output_dir: Option<String>,
 }
@@ -168,15 +170,15 @@ impl JobPerformer {
             return;
         };
         let into = scratch.path().join("work");
-        let hint = self
-            .announcement
-            .as_ref()
-            .and_then(|announced| announced.output_dir.clone());
+        let announced = self.announcement.as_ref();
+        let kind = announced.and_then(|announced| announced.kind.clone());
+        let hint = announced.and_then(|announced| announced.output_dir.clone());
         let (settings, cancelled) = (self.settings.as_ref().clone(), self.cancelled.clone());
         let back = ctx.address();
         self.working = true;
         self.plane.spawn_blocking(move || {
-            let prepared = work::prepare(&package, &into, hint.as_deref(), &settings, &cancelled);
+            let (kind, hint) = (kind.as_ref(), hint.as_deref());
+            let prepared = work::prepare(&package, &into, kind, hint, &settings, &cancelled);
             back.do_send(Worked::Prepared(prepared));
         });
     }
@@ -210,9 +212,11 @@ impl JobPerformer {
         };
         let into = scratch.path().join(work::results_name(&announced.name));
         let (cancelled, back) = (self.cancelled.clone(), ctx.address());
+        let failed = self.failure.is_some();
         self.working = true;
         self.plane.spawn_blocking(move || {
-            back.do_send(Worked::Packed(work::pack(&prepared, &into, &cancelled)))
+            let packed = work::pack(&prepared, &into, failed, &cancelled);
+            back.do_send(Worked::Packed(packed));
         });
     }
 
@@ -230,7 +234,7 @@ impl JobPerformer {
             channel,
             results.path,
             name,
-            hint.unwrap_or_else(|| "models".to_owned()),
+            hint.unwrap_or_else(|| self.output_dir().to_owned()),
             milestones,
             |_| {},
         ));
@@ -284,16 +288,10 @@ impl Perform for JobPerformer {
             Act::ReportBegun => self.tell(JobEvent::Begun),
             Act::Prepare => self.prepare(ctx),
             Act::Run => self.run(ctx),
-            Act::SendStarting => {
-                self.status(
-                    "starting",
-                    0.0,
-                    format!("Initializing training: {}", self.step),
-                );
-            }
+            Act::SendStarting => self.report_starting(),
             Act::SendStepDone => {
                 self.steps_done += 1;
-                self.status("running", 1.0, format!("Training completed: {}", self.step));
+                self.report_step_done();
             }
             Act::Pack => self.pack(ctx),
             Act::ReturnResults => self.return_results(ctx),

@@ -34,7 +34,7 @@ struct Server {
     link: LinkId,
     channel: Channel,
     worker: Recipient<Announced>,
-    kind: PackageKind,
+    kind: Option<PackageKind>,
     output_dir: Option<String>,
     reception: Option<Reception>,
     /// Bytes of a file that was turned away, until its end marker.
@@ -47,7 +47,7 @@ pub async fn serve(link: LinkId, channel: Channel, worker: Recipient<Announced>)
         link,
         channel: channel.clone(),
         worker,
-        kind: PackageKind::Train,
+        kind: None,
         output_dir: None,
         reception: None,
         unwanted: false,
@@ -109,7 +109,7 @@ impl Server {
 
     async fn message(&mut self, message: ChannelText) {
         match message {
-            ChannelText::PackageType(kind) => self.kind = kind,
+            ChannelText::PackageType(kind) => self.kind = Some(kind),
             ChannelText::OutputDir(dir) => self.output_dir = Some(dir),
             ChannelText::FileMeta { name, size, .. } => self.announced(name, size).await,
             ChannelText::EndOfFile => {
@@ -141,18 +141,15 @@ impl Server {
         if self.reception.take().is_some() {
             tracing::warn!(link = %self.link, "a file was announced before the end of the last one");
         }
-        if self.kind != PackageKind::Train {
-            return self
-                .refuse(&format!(
-                    "this worker does not run packages of type `{}`",
-                    self.kind
-                ))
-                .await;
+        if let Some(PackageKind::Other(kind)) = &self.kind {
+            let reason = format!("this worker does not run packages of type `{kind}`");
+            return self.refuse(&reason).await;
         }
         let (reply, answer) = oneshot::channel();
         let announcement = Announcement {
             name: name.clone(),
             size,
+            kind: self.kind.clone(),
             output_dir: self.output_dir.clone(),
         };
         self.worker.do_send(Announced {
