@@ -378,6 +378,33 @@ async fn control_words_in_the_log_are_output() {
     );
 }
 
+/// A client of the original says where on its own disk the result goes. That is nothing to a worker, and comes back with
+/// the result only where it cannot be taken for more than a field of the header.
+#[actix_rt::test]
+async fn the_clients_own_directory_is_nothing_to_the_worker() {
+    let lab = Lab::with(&[]).await;
+    let mut client = lab.peer("client").await;
+    let call = client.call(&lab.worker_id).await;
+    for (said, hint) in [
+        ("/home/me/results", "/home/me/results"),
+        ("../results", "../results"),
+        ("C:\\results", "."),
+        ("a/END_OF_FILE", "."),
+    ] {
+        call.text("PACKAGE_TYPE::track").await;
+        call.text(&format!("OUTPUT_DIR::{said}")).await;
+        call.file("a.zip", &package(SCRIPT, GOOD), "false").await;
+        let (texts, bytes) = call.results().await;
+        assert_eq!(bytes, b"predicted");
+        let header = format!("FILE_META::d.predictions.slp:9:{hint}");
+        assert_eq!(texts.last(), Some(&header));
+        call.until("JOB_COMPLETE").await;
+        client
+            .until_status(&lab.worker_id, "available", PATIENCE)
+            .await;
+    }
+}
+
 /// A package of which nothing was said is what its script says; a type stays until another one is said, and one that
 /// nobody knows is refused.
 #[actix_rt::test]

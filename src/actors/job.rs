@@ -16,7 +16,7 @@ use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, trans
 use crate::charts::job::{Act, Input, Job, Outcome};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
 use crate::rtc::{Channel, DataPlane};
-use crate::wire::{PackageKind, PeerMessage};
+use crate::wire::{PackageKind, PeerMessage, fits_header};
 use crate::worker::jobs::scratch::Scratch;
 use crate::worker::jobs::work::{
     self, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
@@ -227,7 +227,8 @@ impl JobPerformer {
         let hint = self
             .announcement
             .as_ref()
-            .and_then(|announced| announced.output_dir.clone());
+            .and_then(|announced| announced.output_dir.clone())
+            .filter(|hint| fits_header(hint));
         let milestones = self.begin_transfer(Direction::Out, ctx);
         let name = results.name();
         self.plane.spawn(crate::files::send_file(

@@ -138,8 +138,11 @@ impl Server {
     }
 
     async fn announced(&mut self, name: String, size: u64) {
-        if self.reception.take().is_some() {
+        if let Some(begun) = self.reception.take() {
             tracing::warn!(link = %self.link, "a file was announced before the end of the last one");
+            begun
+                .give_up("another file was announced before its end")
+                .await;
         }
         if let Some(PackageKind::Other(kind)) = &self.kind {
             let reason = format!("this worker does not run packages of type `{kind}`");

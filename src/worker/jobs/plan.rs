@@ -123,6 +123,10 @@ impl Plan {
         output_dir_hint: Option<&str>,
         allow_commands: bool,
     ) -> Result<Self, PlanError> {
+        // A client for inference says where the result goes on its own disk: nothing of the package.
+        if kind == Some(&PackageKind::Track) {
+            return inference::plan(root)?.ok_or(PlanError::NoTrackScript);
+        }
         let hint = output_dir_hint
             .filter(|hint| !hint.is_empty())
             .unwrap_or(MODELS);
@@ -130,9 +134,6 @@ impl Plan {
             dir: shown(hint),
             why,
         })?;
-        if kind == Some(&PackageKind::Track) {
-            return inference::plan(root)?.ok_or(PlanError::NoTrackScript);
-        }
         if let Some(text) = read(root, MANIFEST, MAX_MANIFEST_BYTES)? {
             if !allow_commands {
                 return Err(PlanError::CommandsNotAllowed);

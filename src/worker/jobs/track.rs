@@ -8,7 +8,7 @@ pub use error::{LineError, TrackError};
 use std::path::Path;
 
 use super::names::{safe_file_name, safe_relative, shown};
-use crate::wire::{log_text, safe_name};
+use crate::wire::{fits_header, safe_name};
 use words::words;
 
 /// The script's name inside a package.
@@ -245,7 +245,7 @@ fn result_path(value: &str) -> Result<String, LineError> {
     let name = path.rsplit('/').next().unwrap_or(&path);
     safe_file_name(name).map_err(|why| refused(why.to_string()))?;
     safe_name(name).map_err(|error| refused(error.to_string()))?;
-    if log_text(name) != name {
+    if !fits_header(name) {
         return Err(refused("it contains a word of the protocol".to_owned()));
     }
     Ok(path)

@@ -36,6 +36,14 @@ fn the_originals_script_becomes_the_workers_command() {
     }
 }
 
+/// The example that users copy is one that is run.
+#[test]
+fn the_example_is_accepted() {
+    let track = only(include_str!("../../../../examples/track/track-script.sh"));
+    assert_eq!(track.output, "labels.predictions.slp");
+    assert_eq!(track.models.len(), 2);
+}
+
 /// All that is known, in both spellings, and quotes of both kinds; the result is `predictions.slp` unless it is named.
 #[test]
 fn everything_that_is_known_is_passed_on() {
