@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::process::{PATIENCE, Process};
-use crate::scene::{BROKEN, CENTROID, PREDICT, Scene, labels, names, unzip};
+use crate::scene::{BROKEN, CENTROID, Scene, labels, names, unzip};
 
 /// The texts that a client got on its channel, in order.
-fn texts(client: &Process) -> Vec<String> {
+pub fn texts(client: &Process) -> Vec<String> {
     let texts = client.events("text").into_iter();
     texts
         .map(|event| event["text"].as_str().unwrap().to_owned())
@@ -17,7 +17,7 @@ fn texts(client: &Process) -> Vec<String> {
 }
 
 /// The texts that a client takes for something else than output, by substring.
-fn controls(client: &Process) -> Vec<String> {
+pub fn controls(client: &Process) -> Vec<String> {
     let mut events = client.events("text");
     events.retain(|event| !event["control"].is_null());
     let texts = events.into_iter();
@@ -27,7 +27,7 @@ fn controls(client: &Process) -> Vec<String> {
 }
 
 /// The job messages of this kind that came through the hub.
-fn told(client: &Process, kind: &str) -> Vec<Value> {
+pub fn told(client: &Process, kind: &str) -> Vec<Value> {
     let payloads = client.events("peer_message").into_iter();
     payloads
         .map(|event| event["payload"].clone())
@@ -347,85 +347,4 @@ fn the_worker_keeps_the_connection_alive() {
     client.leave();
     // They were binary, and nothing else was outside of the file.
     assert!(client.events("stray").is_empty());
-}
-
-/// Protocol page 4.7: a client for inference, its package flat as it makes it, waits for these words in this order, looks
-/// for them anywhere in a text, and saves the result under the name that it is announced with.
-#[test]
-fn an_inference_comes_back_as_one_file() {
-    let Some(scene) = Scene::open() else { return };
-    let mut worker = scene.worker();
-    let output = scene.directory("output");
-    let mut client = scene.python_client(
-        &scene.inference(PREDICT),
-        &output,
-        &["--session", &worker.session, "--track", "--negotiate"],
-    );
-    client.wait(PATIENCE, "the end", |event| {
-        event["control"] == "INFERENCE_JOBS_DONE"
-    });
-    let words: Vec<_> = controls(&client)
-        .into_iter()
-        .filter(|text| !text.starts_with("TRACK_LOG:"))
-        .collect();
-    assert_eq!(
-        words,
-        [
-            "INFERENCE_START", "INFERENCE_JOB_START::inference", "INFERENCE_JOB_END::inference",
-            "FILE_META::d.predictions.slp:100000:.", "END_OF_FILE", "INFERENCE_JOBS_DONE",
-        ]
-    );
-    let log: Vec<_> = texts(&client)
-        .iter()
-        .filter_map(|text| text.strip_prefix("TRACK_LOG:"))
-        .map(|text| text.replace('\u{2060}', ""))
-        .collect();
-    assert_eq!(
-        log,
-        [
-            "sleap-nn track --data_path d.slp --model_paths models/centroid --model_paths models/topdown \
-             -o d.predictions.slp --only_suggested_frames",
-            "frame 7",
-            "INFERENCE_JOBS_DONE",
-            "FILE_META::x:1:y",
-            "END_OF_FILE",
-        ]
-    );
-    assert_eq!(names(&output), ["d.predictions.slp"]);
-    assert!(std::fs::read(output.join("d.predictions.slp")).unwrap() == labels()[..100_000]);
-
-    client.wait(PATIENCE, "job_complete", |event| {
-        event["payload"]["app_message_type"] == "job_complete"
-    });
-    let result = &told(&client, "job_complete")[0]["result"];
-    assert_eq!(result["predictions_file"], "d.predictions.slp");
-    worker.status("available");
-    client.leave();
-    assert_eq!(scene.leftovers(), [] as [PathBuf; 0]);
-}
-
-/// Protocol page 4.7: an inference that fails stops there; nothing comes back, and that all is done is not said.
-#[test]
-fn an_inference_that_fails_returns_nothing() {
-    let Some(scene) = Scene::open() else { return };
-    let mut worker = scene.worker();
-    let output = scene.directory("output");
-    let mut client = scene.python_client(
-        &scene.inference("echo so far > \"$o\"\nexit 3\n"),
-        &output,
-        &["--session", &worker.session, "--track", "--negotiate"],
-    );
-    client.wait(PATIENCE, "job_failed", |event| {
-        event["payload"]["app_message_type"] == "job_failed"
-    });
-    let error = &told(&client, "job_failed")[0]["error"];
-    assert_eq!(error["code"], "INFERENCE_FAILED");
-    worker.status("available");
-    client.leave();
-    assert_eq!(
-        controls(&client).last().unwrap(),
-        "INFERENCE_JOB_ERROR::inference::3"
-    );
-    assert!(client.events("file").is_empty());
-    assert!(names(&output).is_empty());
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::process::PATIENCE;
-use crate::scene::{BROKEN, CENTROID, PREDICT, Scene, Worker, labels, names, unzip};
+use crate::scene::{BROKEN, CENTROID, Scene, Worker, names, unzip};
 
 /// What our client said came out of the job.
-fn output_of(client: &crate::process::Process) -> String {
+pub fn output_of(client: &crate::process::Process) -> String {
     let texts = client.events("output").into_iter();
     texts
         .map(|event| event["text"].as_str().unwrap().to_owned())
@@ -205,76 +205,4 @@ fn the_client_keeps_the_connection_alive() {
     scene.open_gate();
     client.ends_with(0);
     assert!(worker.process.events("stray").is_empty());
-}
-
-/// A directory with a package for inference.
-fn inference(scene: &Scene, data: &str) -> std::path::PathBuf {
-    let package = scene.directory("fly");
-    for (name, content) in unzip(&scene.inference(data)) {
-        let path = package.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-    package
-}
-
-/// Protocol page 4.7: at a worker of the original, as it was designed, all is done when it says so behind the result;
-/// nothing more comes, and nothing more is waited for.
-#[test]
-fn an_inference_at_a_worker_of_the_original() {
-    let Some(scene) = Scene::open() else { return };
-    let mut worker = scene.python_worker(&scene.directory("work"), &[]);
-    let package = inference(&scene, PREDICT);
-    let output = scene.directory("output");
-    let mut client = scene.run(&package, &output, &["--session", &worker.session]);
-    client.ends_with(0);
-    let order = worker.process.event("package")["order"].clone();
-    assert_eq!(order[0], "PACKAGE_TYPE::track");
-    assert_eq!(order[1], "OUTPUT_DIR::.");
-    let header = order[2].as_str().unwrap();
-    assert!(
-        header.starts_with("FILE_META::fly.zip:") && header.ends_with(":false"),
-        "{header}"
-    );
-    assert_eq!(
-        client.events("ended"),
-        [json!({"event": "ended", "name": "inference", "code": 0})]
-    );
-    assert!(
-        output_of(&client)
-            .ends_with("\nframe 7\nINFERENCE_JOBS_DONE\nFILE_META::x:1:y\nEND_OF_FILE\n")
-    );
-    assert_eq!(names(&output), ["d.predictions.slp"]);
-    assert!(fs::read(output.join("d.predictions.slp")).unwrap() == labels()[..100_000]);
-}
-
-/// The same where it returns nothing, fails, or finds no script: each is the end, and known at once.
-#[test]
-fn an_inference_that_comes_to_nothing_ends_too() {
-    for (data, code, message) in [
-        ("true\n", 0, None),
-        (
-            "exit 3\n",
-            6,
-            Some("the job failed: inference failed with exit code 3"),
-        ),
-        ("", 6, Some("the job failed: No track script found")),
-    ] {
-        let Some(scene) = Scene::open() else { return };
-        let worker = scene.python_worker(&scene.directory("work"), &[]);
-        let package = inference(&scene, data);
-        let output = scene.directory("output");
-        let sent = if data.is_empty() {
-            // Not where a worker of the original looks for it.
-            scene.inference(data)
-        } else {
-            package
-        };
-        let mut client = scene.run(&sent, &output, &["--session", &worker.session]);
-        client.ends_with(code);
-        if let Some(message) = message {
-            assert_eq!(client.event("error")["message"], message);
-        }
-        assert!(names(&output).is_empty());
-    }
 }
