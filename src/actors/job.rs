@@ -17,7 +17,7 @@ use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, trans
 use crate::charts::job::{Act, Input, Job, Outcome};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
 use crate::rtc::{Channel, DataPlane};
-use crate::wire::PeerMessage;
+use crate::wire::{PackageKind, PeerMessage, fits_header};
 use crate::worker::jobs::input;
 use crate::worker::jobs::output::OutputDir;
 use crate::worker::jobs::scratch::Scratch;
@@ -34,6 +34,8 @@ pub struct Announcement {
     pub name: String,
     /// Its size in bytes, as declared.
     pub size: u64,
+    /// What it was said to be for.
+    pub kind: Option<PackageKind>,
     /// What was said of the directory to return.
     pub output_dir: Option<String>,
     /// For a package that is on the worker's side: where its results stay.
@@ -180,16 +182,16 @@ impl JobPerformer {
             return;
         };
         let into = scratch.path().join("work");
-        let hint = self
-            .announcement
-            .as_ref()
-            .and_then(|announced| announced.output_dir.clone());
+        let announced = self.announcement.as_ref();
+        let kind = announced.and_then(|announced| announced.kind.clone());
+        let hint = announced.and_then(|announced| announced.output_dir.clone());
         let (settings, cancelled) = (self.settings.as_ref().clone(), self.cancelled.clone());
         let (back, sent) = (ctx.address(), self.claim.is_none());
         self.working = true;
         self.plane.spawn_blocking(move || {
             let prepare = if sent { work::prepare } else { input::prepare };
-            let prepared = prepare(&package, &into, hint.as_deref(), &settings, &cancelled);
+            let (kind, hint) = (kind.as_ref(), hint.as_deref());
+            let prepared = prepare(&package, &into, kind, hint, &settings, &cancelled);
             back.do_send(Worked::Prepared(prepared));
         });
     }
@@ -223,9 +225,9 @@ impl JobPerformer {
         };
         let into = scratch.path().join(work::results_name(&announced.name));
         let (cancelled, back) = (self.cancelled.clone(), ctx.address());
+        let failed = self.failure.is_some();
         self.working = true;
         if let Some(output) = self.output.take() {
-            let failed = self.failure.is_some();
             self.plane.spawn_blocking(move || {
                 let stored = output.store(&prepared, failed, &cancelled);
                 back.do_send(Worked::Packed(stored.map(|()| None)));
@@ -233,7 +235,8 @@ impl JobPerformer {
             return;
         }
         self.plane.spawn_blocking(move || {
-            back.do_send(Worked::Packed(work::pack(&prepared, &into, &cancelled)))
+            let packed = work::pack(&prepared, &into, failed, &cancelled);
+            back.do_send(Worked::Packed(packed));
         });
     }
 
@@ -244,14 +247,15 @@ impl JobPerformer {
         let hint = self
             .announcement
             .as_ref()
-            .and_then(|announced| announced.output_dir.clone());
+            .and_then(|announced| announced.output_dir.clone())
+            .filter(|hint| fits_header(hint));
         let milestones = self.begin_transfer(Direction::Out, ctx);
         let name = results.name();
         self.plane.spawn(crate::files::send_file(
             channel,
             results.path,
             name,
-            hint.unwrap_or_else(|| "models".to_owned()),
+            hint.unwrap_or_else(|| self.output_dir().to_owned()),
             milestones,
             |_| {},
         ));
@@ -307,16 +311,10 @@ impl Perform for JobPerformer {
             Act::ReportBegun => self.tell(JobEvent::Begun),
             Act::Prepare => self.prepare(ctx),
             Act::Run => self.run(ctx),
-            Act::SendStarting => {
-                self.status(
-                    "starting",
-                    0.0,
-                    format!("Initializing training: {}", self.step),
-                );
-            }
+            Act::SendStarting => self.report_starting(),
             Act::SendStepDone => {
                 self.steps_done += 1;
-                self.status("running", 1.0, format!("Training completed: {}", self.step));
+                self.report_step_done();
             }
             Act::Pack => self.pack(ctx),
             Act::ReturnResults => self.return_results(ctx),

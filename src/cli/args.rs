@@ -129,7 +129,7 @@ pub struct WorkerArgs {
     /// The token of that room.
     #[arg(long, env = "LOANER_TOKEN", value_name = "T", hide_env_values = true)]
     pub token: Option<String>,
-    /// Run the commands that packages bring along in a loaner.toml, as this user. Without it, only `sleap-nn train` is run.
+    /// Run the commands that packages bring along in a loaner.toml, as this user. Without it, only `sleap-nn` is run.
     #[arg(long, env = "LOANER_ALLOW_COMMANDS", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     pub allow_commands: bool,
     /// Where jobs get their directories; each is fresh, and removed after its job.
@@ -156,7 +156,7 @@ pub struct WorkerArgs {
 #[derive(Debug, ClapArgs)]
 #[command(
     override_usage = "loaner run [OPTIONS] <PACKAGE> --session <STRING>\n       loaner run [OPTIONS] <PACKAGE> --room <ID> --token <T> [--worker <ID> | --auto-select]",
-    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n\nPACKAGE is a directory or a .zip file with a train-script.sh (sleap-nn) or a loaner.toml\n(any command, where the worker allows it). Results arrive as a .zip in the output\ndirectory; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nExit codes and configuration: loaner --help"
+    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n\nPACKAGE is a directory or a .zip file with a train-script.sh or track-script.sh\n(sleap-nn), or a loaner.toml (any command, where the worker allows it). Results arrive\nas a .zip in the output directory, those of a track-script.sh as the file that it\nnames; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nExit codes and configuration: loaner --help"
 )]
 pub struct RunArgs {
     /// The package: a directory, or a .zip file.

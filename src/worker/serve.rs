@@ -60,7 +60,7 @@ struct Server {
     channel: Channel,
     desk: Desk,
     local: local::Local,
-    kind: PackageKind,
+    kind: Option<PackageKind>,
     output_dir: Option<String>,
     reception: Option<Reception>,
     /// Bytes of a file that was turned away, until its end marker.
@@ -74,7 +74,7 @@ pub async fn serve(link: LinkId, channel: Channel, desk: Desk) {
         channel: channel.clone(),
         desk,
         local: local::Local::default(),
-        kind: PackageKind::Train,
+        kind: None,
         output_dir: None,
         reception: None,
         unwanted: false,
@@ -157,7 +157,7 @@ impl Server {
             None => return,
         };
         match message {
-            ChannelText::PackageType(kind) => self.kind = kind,
+            ChannelText::PackageType(kind) => self.kind = Some(kind),
             ChannelText::OutputDir(dir) => self.output_dir = Some(dir),
             ChannelText::FileMeta { name, size, .. } => self.announced(name, size).await,
             ChannelText::EndOfFile => {
@@ -173,20 +173,20 @@ impl Server {
     }
 
     async fn announced(&mut self, name: String, size: u64) {
-        if self.reception.take().is_some() {
+        if let Some(begun) = self.reception.take() {
             tracing::warn!(link = %self.link, "a file was announced before the end of the last one");
-        }
-        if self.kind != PackageKind::Train {
-            return self
-                .refuse(&format!(
-                    "this worker does not run packages of type `{}`",
-                    self.kind
-                ))
+            begun
+                .give_up("another file was announced before its end")
                 .await;
+        }
+        if let Some(PackageKind::Other(kind)) = &self.kind {
+            let reason = format!("this worker does not run packages of type `{kind}`");
+            return self.refuse(&reason).await;
         }
         let announcement = Announcement {
             name: name.clone(),
             size,
+            kind: self.kind.clone(),
             output_dir: self.output_dir.clone(),
             place: None,
         };

@@ -11,6 +11,7 @@ use super::send::FileSource;
 use super::work::{self, Failure, JobSettings, Prepared};
 use crate::actors::transfer::Milestones;
 use crate::files::Reception;
+use crate::wire::PackageKind;
 use crate::worker::paths::InputFile;
 
 /// Copies an open file to where a package that is sent would be received, with the same bounds and milestones.
@@ -48,6 +49,7 @@ pub async fn fetch(input: InputFile, sink: FileSink, milestones: Milestones) {
 pub fn prepare(
     package: &Path,
     into: &Path,
+    kind: Option<&PackageKind>,
     output_dir: Option<&str>,
     settings: &JobSettings,
     cancelled: &AtomicBool,
@@ -55,7 +57,7 @@ pub fn prepare(
     let failed = |message: String| Failure::new("EXECUTION_ERROR", message);
     let extension = package.extension().unwrap_or_default();
     if extension.eq_ignore_ascii_case("zip") {
-        return work::prepare(package, into, output_dir, settings, cancelled);
+        return work::prepare(package, into, kind, output_dir, settings, cancelled);
     }
     if !extension.eq_ignore_ascii_case("slp") {
         return Err(failed(format!(
@@ -66,7 +68,7 @@ pub fn prepare(
     std::fs::create_dir(into)
         .and_then(|()| std::fs::rename(package, into.join(package.file_name().unwrap_or_default())))
         .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
-    let plan = Plan::for_package(into, output_dir, settings.allow_commands)
+    let plan = Plan::for_package(into, kind, output_dir, settings.allow_commands)
         .map_err(|error| failed(error.to_string()))?;
     Ok(Prepared {
         root: into.to_owned(),

@@ -134,6 +134,7 @@ impl Server {
         let announcement = Announcement {
             name: name.clone(),
             size,
+            kind: self.kind.clone(),
             output_dir: self.output_dir.clone(),
             place: Some(Place { claim, output }),
         };
