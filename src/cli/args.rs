@@ -141,6 +141,9 @@ pub struct WorkerArgs {
     /// Offer this much GPU memory (in MB) instead of asking the driver.
     #[arg(long, env = "LOANER_GPU_MEMORY_MB", value_name = "MB")]
     pub gpu_memory_mb: Option<u64>,
+    /// How often the GPUs are looked at, in seconds. The hub is told of changes worth telling, twice a minute at most.
+    #[arg(long, env = "LOANER_GPU_REFRESH", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub gpu_refresh: u64,
 }
 
 /// `loaner run`.
@@ -199,7 +202,7 @@ pub struct RunArgs {
 #[derive(Debug, ClapArgs)]
 #[command(
     override_usage = "loaner workers [OPTIONS] --room <ID> --token <T>",
-    after_help = "Examples:\n  loaner workers --room 4fad4e39 --token T\n  loaner workers --room 4fad4e39 --token T --min-gpu-memory 8000 --json\n\nExit codes and configuration: loaner --help"
+    after_help = "Examples:\n  loaner workers --room 4fad4e39 --token T\n  loaner workers --room 4fad4e39 --token T --min-gpu-memory 8000 --json\n  loaner workers --room 4fad4e39 --token T --watch\n\nExit codes and configuration: loaner --help"
 )]
 pub struct WorkersArgs {
     /// Which hub, and who one is there.
@@ -219,6 +222,9 @@ pub struct WorkersArgs {
         default_value_t = 0
     )]
     pub min_gpu_memory: u64,
+    /// Stay, and show what changes; Ctrl+C ends it.
+    #[arg(long, env = "LOANER_WATCH", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub watch: bool,
 }
 
 /// `loaner charts`.

@@ -13,6 +13,7 @@ mod run;
 mod ui;
 mod worker;
 mod workers;
+mod workers_watch;
 
 use std::ffi::OsString;
 use std::future::Future;

@@ -13,7 +13,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 pub use self::inbox::{Inbox, InboxError, InboxMessage, InboxNews, ensure_identity, introduce};
-pub use self::list::list_workers;
+pub use self::list::{RoomNews, RoomWatch, list_workers};
 pub use self::package::{Package, PackageError};
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;

@@ -1,6 +1,7 @@
 //! A worker, assembled: a session with the hub, one availability, peer connections, at most one job.
 
 pub mod capabilities;
+mod history;
 pub mod jobs;
 mod serve;
 mod switchboard;
@@ -11,7 +12,7 @@ use std::rc::Rc;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::capabilities::Capabilities;
+pub use self::capabilities::{Capabilities, Refresh};
 pub use self::jobs::work::JobSettings;
 pub(crate) use self::switchboard::ice::{candidate_value, ice_servers};
 pub use self::switchboard::{Stop, Worker};
@@ -29,6 +30,8 @@ pub struct WorkerConfig {
     pub room: Option<RoomCredentials>,
     /// What the machine can do.
     pub capabilities: Capabilities,
+    /// How often its GPUs are read, and the hub told of them.
+    pub refresh: Refresh,
     /// Below this directory every job gets a fresh one.
     pub work_dir: PathBuf,
     /// What every job has in common.
