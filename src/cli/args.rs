@@ -50,6 +50,8 @@ pub enum Command {
     Inbox(InboxArgs),
     /// Show who this machine is at a hub, or make another machine a device of the same user.
     Identity(IdentityArgs),
+    /// Look at this machine and its way to the hub: what works, what does not, and what to do about it.
+    Doctor(DoctorArgs),
     /// Draw the statecharts that Loaner runs on.
     Charts(ChartsArgs),
 }
@@ -225,6 +227,23 @@ pub struct WorkersArgs {
     /// Stay, and show what changes; Ctrl+C ends it.
     #[arg(long, env = "LOANER_WATCH", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     pub watch: bool,
+}
+
+/// `loaner doctor`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner doctor\n  loaner doctor --hub https://hub.example --worker\n  loaner doctor --json\n\nEach line is ok, warn or fail, and says what to do. It ends with 0 when nothing failed,\nand works without a hub as far as that is possible. Nothing is changed, here or there.\n\nExit codes and configuration: loaner --help"
+)]
+pub struct DoctorArgs {
+    /// Which hub, and where state is kept.
+    #[command(flatten)]
+    pub at: HubOptions,
+    /// This machine is to be a worker: warn of what a client does not need, such as a GPU.
+    #[arg(long)]
+    pub worker: bool,
+    /// Where jobs get their directories.
+    #[arg(long, env = "LOANER_WORK_DIR", value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
 }
 
 /// `loaner charts`.

@@ -3,6 +3,7 @@
 mod args;
 mod charts;
 mod config;
+mod doctor;
 mod exit;
 mod hub;
 mod hub_args;
@@ -115,6 +116,7 @@ fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Workers(options) => serve(workers::run(options, json)),
         Command::Inbox(options) => serve(inbox::run(options, json)),
         Command::Identity(options) => serve(identity::run(options, json)),
+        Command::Doctor(options) => serve(doctor::run(options, json)),
         Command::Charts(options) => charts::run(&options),
     }
 }

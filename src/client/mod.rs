@@ -17,6 +17,7 @@ pub use self::list::{RoomNews, RoomWatch, list_workers};
 pub use self::package::{Package, PackageError};
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;
+pub(crate) use self::switchboard::describe::describe;
 use crate::actors::session::{HubAccess, SessionError};
 use crate::charts::submission::Why;
 use crate::rtc::{DataPlane, RtcConfig};
