@@ -52,6 +52,10 @@ pub enum Command {
     Identity(IdentityArgs),
     /// Look at this machine and its way to the hub: what works, what does not, and what to do about it.
     Doctor(DoctorArgs),
+    /// Print a script that completes `loaner` on the command line of a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual, or write its pages.
+    Man(ManArgs),
     /// Draw the statecharts that Loaner runs on.
     Charts(ChartsArgs),
 }
@@ -244,6 +248,28 @@ pub struct DoctorArgs {
     /// Where jobs get their directories.
     #[arg(long, env = "LOANER_WORK_DIR", value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
+}
+
+/// `loaner completions`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner completions bash > ~/.local/share/bash-completion/completions/loaner\n  loaner completions zsh > ~/.zfunc/_loaner\n  loaner completions fish > ~/.config/fish/completions/loaner.fish\n\nExit codes and configuration: loaner --help"
+)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `loaner man`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner man | man -l -\n  loaner man --dir ~/.local/share/man/man1\n\nExit codes and configuration: loaner --help"
+)]
+pub struct ManArgs {
+    /// Write one page for each command into this directory, instead of printing that of `loaner`.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// `loaner charts`.

@@ -2,6 +2,7 @@
 
 mod args;
 mod charts;
+mod completions;
 mod config;
 mod doctor;
 mod exit;
@@ -10,6 +11,7 @@ mod hub_args;
 mod hub_ice;
 mod identity;
 mod inbox;
+mod man;
 mod run;
 mod ui;
 mod worker;
@@ -117,6 +119,8 @@ fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Inbox(options) => serve(inbox::run(options, json)),
         Command::Identity(options) => serve(identity::run(options, json)),
         Command::Doctor(options) => serve(doctor::run(options, json)),
+        Command::Completions(options) => completions::run(&options),
+        Command::Man(options) => man::run(&options),
         Command::Charts(options) => charts::run(&options),
     }
 }
