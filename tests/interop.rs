@@ -12,6 +12,8 @@ mod alone;
 mod foreign_client;
 #[path = "interop/foreign_worker.rs"]
 mod foreign_worker;
+#[path = "interop/inference.rs"]
+mod inference;
 #[allow(dead_code)]
 #[path = "support/namespace.rs"]
 mod namespace;

@@ -1,5 +1,9 @@
 //! `loaner worker`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
 use loaner::actors::session::HubAccess;
 use loaner::files::Partials;
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
@@ -7,7 +11,9 @@ use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
 use loaner::worker::jobs::archive::UnpackLimits;
 use loaner::worker::jobs::keeper::own_exe;
 use loaner::worker::jobs::scratch::default_base;
-use loaner::worker::{Capabilities, JobSettings, Notice, RunningWorker, WorkerConfig, WorkerError};
+use loaner::worker::{
+    Capabilities, IoPaths, JobSettings, Notice, Refresh, RunningWorker, WorkerConfig, WorkerError,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -19,6 +25,7 @@ use super::{Signals, print};
 pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let room = super::room(args.room, args.token)?;
+    let paths = paths(args.input_path, args.output_path, args.filesystem)?;
     if let Some(warning) = check_socket_buffers() {
         tracing::warn!("{warning}");
     }
@@ -28,7 +35,7 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::new(Exit::Defect, error))?;
     if let Some(memory) = args.gpu_memory_mb {
-        capabilities.gpu_memory_mb = memory;
+        capabilities = capabilities.offer(memory);
     }
     let url = args.at.hub.to_string();
     let work_dir = args.work_dir.unwrap_or_else(default_base);
@@ -37,6 +44,10 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
         hub: access(args.at)?,
         room,
         capabilities,
+        refresh: Refresh {
+            every: Duration::from_secs(args.gpu_refresh),
+            ..Refresh::default()
+        },
         jobs: JobSettings {
             allow_commands: args.allow_commands,
             keeper: own_exe().map_err(|error| Failure::new(Exit::Other, error))?,
@@ -45,6 +56,7 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             partials: Partials::new(work_dir.join("partial"), max_package),
         },
         work_dir,
+        paths,
         rtc: RtcConfig::default(),
         plane,
     };
@@ -56,6 +68,24 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             ended = worker.ended() => return ended.map_err(failure),
             () = signals.next() => worker.stop(),
         }
+    }
+}
+
+/// Two directories, which are of no use without each other.
+fn paths(
+    input: Option<PathBuf>,
+    output: Option<PathBuf>,
+    filesystem: Option<String>,
+) -> Result<Option<Arc<IoPaths>>, Failure> {
+    match (input, output) {
+        (Some(input), Some(output)) => IoPaths::open(&input, &output, filesystem)
+            .map(|paths| Some(Arc::new(paths)))
+            .map_err(|error| Failure::new(Exit::File, error)),
+        (None, None) if filesystem.is_none() => Ok(None),
+        _ => Err(Failure::say(
+            Exit::Usage,
+            "jobs on files of this machine need two directories: give both --input-path DIR and --output-path DIR",
+        )),
     }
 }
 

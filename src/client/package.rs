@@ -4,12 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::wire::safe_name;
+use crate::wire::{PackageKind, safe_name};
 use crate::worker::jobs::archive::{ArchiveError, list};
 use crate::worker::jobs::manifest::MANIFEST;
 use crate::worker::jobs::pack::pack_dir;
 use crate::worker::jobs::scratch::{ScratchError, ScratchRoot, default_base};
 use crate::worker::jobs::script::TRAIN_SCRIPT;
+use crate::worker::jobs::track::TRACK_SCRIPT;
 
 /// A package that is ready to be sent.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Package {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
+    /// What it is for: inference, where it has that script alone.
+    pub kind: PackageKind,
     /// Holds an archive that was made for this submission only. What a killed client left goes with the next.
     _made: Option<ScratchRoot>,
 }
@@ -51,7 +54,7 @@ pub enum PackageError {
     Archive(#[from] ArchiveError),
     /// It holds nothing to run.
     #[error(
-        "{path} is not a package: it has neither {TRAIN_SCRIPT} nor {MANIFEST} at its top or in its one directory"
+        "{path} is not a package: it has neither {TRAIN_SCRIPT} nor {MANIFEST} nor {TRACK_SCRIPT} at its top or in its one directory"
     )]
     NothingToRun {
         /// What was given.
@@ -89,12 +92,11 @@ impl Package {
         };
         let package = if metadata.is_dir() {
             let name = named(&format!("{base}.zip"))?;
-            if ![TRAIN_SCRIPT, MANIFEST]
-                .iter()
-                .any(|file| path.join(file).is_file())
-            {
-                return Err(PackageError::NothingToRun { path: shown });
-            }
+            let kind = kind_of(|file| path.join(file).is_file()).ok_or_else(|| {
+                PackageError::NothingToRun {
+                    path: shown.clone(),
+                }
+            })?;
             let place = default_base().join("packages");
             let made = ScratchRoot::open(&place).map_err(PackageError::NoPlace)?;
             let archive = made.path().join(&name);
@@ -104,6 +106,7 @@ impl Package {
                 path: archive,
                 name,
                 size,
+                kind,
                 _made: Some(made),
             }
         } else {
@@ -112,25 +115,31 @@ impl Package {
                 .file_stem()
                 .map(|stem| stem.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            let runnable =
-                list(&path)
-                    .map_err(PackageError::Unreadable)?
+            let entries = list(&path).map_err(PackageError::Unreadable)?;
+            let kind = kind_of(|file| {
+                let nested = format!("{stem}/{file}");
+                entries
                     .iter()
-                    .any(|(entry, _)| {
-                        [TRAIN_SCRIPT, MANIFEST]
-                            .iter()
-                            .any(|file| entry == file || *entry == format!("{stem}/{file}"))
-                    });
-            if !runnable {
-                return Err(PackageError::NothingToRun { path: shown });
-            }
+                    .any(|(entry, _)| entry == file || *entry == nested)
+            })
+            .ok_or(PackageError::NothingToRun { path: shown })?;
             Package {
                 path,
                 name,
                 size: metadata.len(),
+                kind,
                 _made: None,
             }
         };
         Ok(package)
+    }
+}
+
+/// What a package is for, by the files that it has; `None` if there is nothing to run.
+fn kind_of(has: impl Fn(&str) -> bool) -> Option<PackageKind> {
+    if has(TRAIN_SCRIPT) || has(MANIFEST) {
+        Some(PackageKind::Train)
+    } else {
+        has(TRACK_SCRIPT).then_some(PackageKind::Track)
     }
 }

@@ -1,18 +1,23 @@
 //! A worker, assembled: a session with the hub, one availability, peer connections, at most one job.
 
+mod beneath;
 pub mod capabilities;
+mod history;
 pub mod jobs;
+pub mod paths;
 pub(crate) mod serve;
 mod switchboard;
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::capabilities::Capabilities;
+pub use self::capabilities::{Capabilities, Refresh};
 pub use self::jobs::work::JobSettings;
+pub use self::paths::{IoPaths, PathsError};
 pub(crate) use self::switchboard::ice::{candidate_value, ice_servers};
 pub use self::switchboard::{Stop, Worker};
 use crate::actors::session::{HubAccess, SessionError};
@@ -29,10 +34,14 @@ pub struct WorkerConfig {
     pub room: Option<RoomCredentials>,
     /// What the machine can do.
     pub capabilities: Capabilities,
+    /// How often its GPUs are read, and the hub told of them.
+    pub refresh: Refresh,
     /// Below this directory every job gets a fresh one.
     pub work_dir: PathBuf,
     /// What every job has in common.
     pub jobs: JobSettings,
+    /// Directories of this machine that jobs may read from and leave results in, if any.
+    pub paths: Option<Arc<IoPaths>>,
     /// How connections are made; the hub's ICE servers are added.
     pub rtc: RtcConfig,
     /// Where connections, files and processes are handled.

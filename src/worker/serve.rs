@@ -1,19 +1,24 @@
 //! Serving one data channel of a client: every message is parsed and handed to whom it concerns (worker-connection.md,
 //! Route datachannel messages). File bytes go straight to the disk.
 
-use actix::prelude::*;
-use bytes::Bytes;
+mod local;
+mod own;
+
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use actix::prelude::*;
+use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::actors::job::{Admission, Announcement};
 use crate::actors::peer::LinkId;
-use crate::files::{Flow, OwnSink, Reception};
+use crate::files::{Flow, Reception};
 use crate::rtc::{Channel, Incoming};
-use crate::wire::own::{FileOffer, OwnText, VERSIONS, Versions};
 use crate::wire::{ChannelText, KEEP_ALIVE, PackageKind};
-use crate::worker::jobs::receive::{FileSink, SinkOptions, TransferError};
+use crate::worker::jobs::receive::{FileSink, SinkOptions};
+use crate::worker::paths::IoPaths;
+
+pub use own::Heard;
 
 /// What a channel asks of the worker: to let a package in.
 #[derive(Message)]
@@ -31,39 +36,55 @@ pub struct Announced {
     pub reply: oneshot::Sender<Result<Admission, String>>,
 }
 
-/// What a Loaner peer says of the files that it is sent.
-pub type Heard = Arc<Mutex<mpsc::Receiver<OwnText>>>;
+/// What a channel asks before it looks at the worker's own files: whether its client could announce a package now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct MayUse {
+    /// On which connection.
+    pub link: LinkId,
+    /// The answer, or why not.
+    pub reply: oneshot::Sender<Result<(), String>>,
+}
 
-/// Answers of a client that wait to be heard; it has no reason to give more.
-const ANSWERS: usize = 8;
+/// Whom a channel asks.
+pub struct Desk {
+    /// Lets packages in.
+    pub announced: Recipient<Announced>,
+    /// Lets a client look at files.
+    pub may_use: Recipient<MayUse>,
+    /// The worker's own files, if it has any for its clients.
+    pub paths: Option<Arc<IoPaths>>,
+}
 
-/// The reply to anything that needs worker-side paths: this worker has none.
-const NO_PATHS: &str = "Worker I/O paths not configured";
+/// Why nothing is answered any more.
+const GONE: &str = "the worker is shutting down";
 
 /// What is known of the next package on a channel.
 struct Server {
     link: LinkId,
     channel: Channel,
-    worker: Recipient<Announced>,
-    kind: PackageKind,
+    desk: Desk,
+    local: local::Local,
+    kind: Option<PackageKind>,
     output_dir: Option<String>,
+    /// The client is a Loaner.
+    greeted: Option<own::Greeted>,
     reception: Option<Reception>,
-    /// Where the answers of a Loaner client go, once it has greeted.
-    answers: Option<(mpsc::Sender<OwnText>, Heard)>,
     /// Bytes of a file that was turned away, until its end marker.
     unwanted: bool,
 }
 
 /// Serves a channel until it closes.
-pub async fn serve(link: LinkId, channel: Channel, worker: Recipient<Announced>) {
+pub async fn serve(link: LinkId, channel: Channel, desk: Desk) {
     let mut server = Server {
         link,
         channel: channel.clone(),
-        worker,
-        kind: PackageKind::Train,
+        desk,
+        local: local::Local::default(),
+        greeted: None,
+        kind: None,
         output_dir: None,
         reception: None,
-        answers: None,
         unwanted: false,
     };
     loop {
@@ -90,12 +111,28 @@ async fn stopped(reception: &Option<Reception>) {
     }
 }
 
+/// Where the package goes; if it cannot, that has been reported.
+async fn sink(admission: &Admission, name: &str, size: u64) -> Option<FileSink> {
+    let options = SinkOptions {
+        limit: admission.limit,
+        overwrite: false,
+    };
+    match FileSink::create_with(&admission.dir, name, size, options) {
+        Ok(sink) => Some(sink),
+        Err(error) => {
+            admission.milestones.broke(error).await;
+            None
+        }
+    }
+}
+
 impl Server {
     async fn binary(&mut self, bytes: Bytes) {
         if bytes.as_ref() == KEEP_ALIVE {
             tracing::info!(link = %self.link, "keep-alive received");
             return;
         }
+        self.header().await;
         match &mut self.reception {
             Some(reception) => {
                 if reception.take(bytes).await == Flow::Over {
@@ -116,24 +153,21 @@ impl Server {
             Ok(message) => self.message(message).await,
             Err(error) => {
                 tracing::warn!(link = %self.link, %error, "a message on the channel was refused");
-                self.refuse(&error.to_string(), false).await;
+                self.local = local::Local::default();
+                self.refuse(&error.to_string()).await;
             }
         }
     }
 
     async fn message(&mut self, message: ChannelText) {
+        let message = match self.local(message).await {
+            Some(message) => message,
+            None => return,
+        };
         match message {
-            ChannelText::PackageType(kind) => self.kind = kind,
+            ChannelText::PackageType(kind) => self.kind = Some(kind),
             ChannelText::OutputDir(dir) => self.output_dir = Some(dir),
-            ChannelText::FileMeta { name, size, .. } => {
-                let offer = FileOffer {
-                    name,
-                    size,
-                    key: None,
-                    hint: String::new(),
-                };
-                self.announced(offer, false).await;
-            }
+            ChannelText::FileMeta { name, size, .. } => self.announced(name, size).await,
             ChannelText::Own(text) => self.own(text).await,
             ChannelText::EndOfFile => {
                 self.unwanted = false;
@@ -143,145 +177,62 @@ impl Server {
                     self.reception = None;
                 }
             }
-            ChannelText::InputFile(name) => {
-                self.say(ChannelText::FileNotFound {
-                    name,
-                    reason: NO_PATHS.to_owned(),
-                })
-                .await;
-            }
-            ChannelText::SharedInputPath(_) | ChannelText::SharedOutputPath(_) => {
-                self.say(ChannelText::PathError(NO_PATHS.to_owned())).await;
-            }
-            ChannelText::JobId(id) => {
-                tracing::debug!(link = %self.link, %id, "a job id for worker-side paths")
-            }
             other => {
                 tracing::warn!(link = %self.link, message = ?other, "not for a worker, or not served by this one")
             }
         }
     }
 
-    /// The words of a Loaner client.
-    async fn own(&mut self, text: OwnText) {
-        match text {
-            OwnText::Hello(theirs) => self.greeted(theirs).await,
-            _ if self.answers.is_none() => {
-                tracing::warn!(link = %self.link, "a client spoke before it greeted");
-            }
-            OwnText::Offer(offer) => self.announced(offer, true).await,
-            text @ (OwnText::Begin { .. } | OwnText::Check { .. }) => {
-                if let Some(reception) = &mut self.reception
-                    && reception.hear(&text).await == Flow::Over
-                {
-                    self.reception = None;
-                    self.unwanted = true;
-                }
-            }
-            text @ (OwnText::Accept { .. } | OwnText::Verified | OwnText::Rejected { .. }) => {
-                if let Some((answers, _)) = &self.answers
-                    && answers.try_send(text).is_err()
-                {
-                    tracing::warn!(link = %self.link, "a client answered what nobody asked");
-                }
-            }
-            OwnText::Welcome { .. } | OwnText::NoVersion { .. } | OwnText::Unknown => {
-                tracing::debug!(link = %self.link, "not for a worker, or not known to this one");
-            }
-        }
-    }
-
-    async fn greeted(&mut self, theirs: Versions) {
-        let Some(version) = VERSIONS.common(theirs) else {
-            tracing::info!(link = %self.link, %theirs, "a client of other versions; the inherited words are spoken");
-            let versions = VERSIONS;
-            return self
-                .say(ChannelText::Own(OwnText::NoVersion { versions }))
-                .await;
-        };
-        let (answers, heard) = mpsc::channel(ANSWERS);
-        self.answers
-            .get_or_insert((answers, Arc::new(Mutex::new(heard))));
-        self.say(ChannelText::Own(OwnText::Welcome { version }))
-            .await;
-    }
-
-    async fn announced(&mut self, offer: FileOffer, own: bool) {
-        if self.reception.take().is_some() {
-            tracing::warn!(link = %self.link, "a file was announced before the end of the last one");
-        }
-        if self.kind != PackageKind::Train {
-            let kind = &self.kind;
-            let reason = format!("this worker does not run packages of type `{kind}`");
-            return self.refuse(&reason, own).await;
-        }
-        let (reply, answer) = oneshot::channel();
+    async fn announced(&mut self, name: String, size: u64) {
         let announcement = Announcement {
-            name: offer.name.clone(),
-            size: offer.size,
+            name: name.clone(),
+            size,
+            kind: self.kind.clone(),
             output_dir: self.output_dir.clone(),
+            place: None,
         };
-        self.worker.do_send(Announced {
+        match self.admitted(announcement).await {
+            Ok(admission) => match sink(&admission, &name, size).await {
+                Some(sink) => self.reception = Some(Reception::new(sink, admission.milestones)),
+                None => self.unwanted = true,
+            },
+            Err(reason) => self.refuse(&reason).await,
+        }
+    }
+
+    /// Lets a package in that is about to be sent.
+    async fn admitted(&mut self, announcement: Announcement) -> Result<Admission, String> {
+        if let Some(begun) = self.reception.take() {
+            tracing::warn!(link = %self.link, "a file was announced before the end of the last one");
+            begun
+                .give_up("another file was announced before its end")
+                .await;
+        }
+        match &self.kind {
+            Some(PackageKind::Other(kind)) => Err(format!(
+                "this worker does not run packages of type `{kind}`"
+            )),
+            _ => self.announce(announcement).await,
+        }
+    }
+
+    /// Asks for a package to be let in, from wherever it comes.
+    async fn announce(&self, announcement: Announcement) -> Result<Admission, String> {
+        let (reply, answer) = oneshot::channel();
+        self.desk.announced.do_send(Announced {
             link: self.link,
             channel: self.channel.clone(),
             announcement,
-            heard: self.answers.as_ref().map(|(_, heard)| heard.clone()),
+            heard: self.greeted.as_ref().map(|greeted| greeted.heard.clone()),
             reply,
         });
-        let admission = match answer.await {
-            Ok(Ok(admission)) => admission,
-            Ok(Err(reason)) => return self.refuse(&reason, own).await,
-            Err(_) => return self.refuse("the worker is shutting down", own).await,
-        };
-        let reception = if own {
-            self.receive_own(&offer, &admission).await
-        } else {
-            let options = SinkOptions {
-                limit: admission.limit,
-                overwrite: false,
-            };
-            FileSink::create_with(&admission.dir, &offer.name, offer.size, options)
-                .map(|sink| Reception::new(sink, admission.milestones.clone()))
-        };
-        match reception {
-            Ok(reception) => {
-                self.unwanted = false;
-                self.reception = Some(reception);
-            }
-            Err(error) => {
-                if own {
-                    self.reject(&error.to_string()).await;
-                }
-                admission.milestones.broke(error).await;
-                self.unwanted = true;
-            }
-        }
-    }
-
-    async fn receive_own(
-        &self,
-        offer: &FileOffer,
-        admission: &Admission,
-    ) -> Result<Reception, TransferError> {
-        let (dir, limit) = (&admission.dir, admission.limit);
-        let sink = OwnSink::create(dir, offer, limit, Some(&admission.partials)).await?;
-        let (channel, milestones) = (self.channel.clone(), admission.milestones.clone());
-        Ok(Reception::own(sink, channel, milestones).await)
-    }
-
-    async fn reject(&self, reason: &str) {
-        let message = reason.to_owned();
-        self.say(ChannelText::Own(OwnText::Rejected { message }))
-            .await;
+        answer.await.unwrap_or_else(|_| Err(GONE.to_owned()))
     }
 
     /// Turns a file away; its bytes are not kept.
-    async fn refuse(&mut self, reason: &str, own: bool) {
+    async fn refuse(&mut self, reason: &str) {
         self.reception = None;
         self.unwanted = true;
-        if own {
-            return self.reject(reason).await;
-        }
         self.say(ChannelText::JobFailed {
             job_id: "none".to_owned(),
             message: reason.to_owned(),

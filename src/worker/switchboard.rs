@@ -2,8 +2,10 @@
 //! nothing: what an event means is for the charts to say.
 
 mod describe;
+mod gpus;
 mod hub;
 pub(crate) mod ice;
+mod ledger;
 mod links;
 mod mail;
 mod wishes;
@@ -12,13 +14,16 @@ use actix::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::capabilities::Capabilities;
+use super::history::History;
 use super::jobs::scratch::ScratchRoot;
 use super::jobs::work::JobSettings;
-use super::serve::Announced;
+use super::paths::IoPaths;
+use super::serve::{Announced, MayUse};
 use super::{Notice, WorkerConfig, WorkerError};
 use crate::actors::availability::{AvailabilityActor, AvailabilityPerformer, Published};
 use crate::actors::job::{Hurry, JobActor, JobEvent, JobNews};
@@ -65,10 +70,11 @@ struct CurrentJob {
 
 /// The switchboard of a worker.
 pub struct Worker {
-    capabilities: Rc<Capabilities>,
+    capabilities: Capabilities,
     settings: Rc<JobSettings>,
     scratch: Rc<ScratchRoot>,
     plane: DataPlane,
+    paths: Option<Arc<IoPaths>>,
     rtc: RtcConfig,
     session: Addr<SessionActor>,
     availability: Addr<AvailabilityActor>,
@@ -86,11 +92,15 @@ pub struct Worker {
     requests: HashMap<(PeerId, JobId), JobRequest>,
     offers: HashMap<PeerId, Offer>,
     announced: HashMap<PeerId, Announced>,
+    /// Clients that ask whether they may look at files.
+    looking: HashMap<PeerId, oneshot::Sender<Result<(), String>>>,
     /// The timer of the next registration, which renews the credentials for TURN servers.
     renewal: Option<SpawnHandle>,
     stopping: bool,
     /// The hub confirmed the registration, and was not lost since.
     online: bool,
+    gpus: gpus::Gpus,
+    ledger: ledger::Ledger,
     post: mail::Post,
     reserved: Option<mail::Reservation>,
     /// Reservations and jobs so far, and what tells this life of the worker from others: ids of mail are made of both.
@@ -119,14 +129,18 @@ impl Worker {
                 "worker",
                 Some(supervisor.clone()),
             );
-            let capabilities = Rc::new(config.capabilities);
+            let capabilities = config.capabilities;
+            let gpus = gpus::Gpus::start(&capabilities, config.refresh, &config.plane, ctx);
+            let ledger = ledger::Ledger::new(History::open(config.hub.keeper.history()));
             let described = Rc::new(RefCell::new(Published::free()));
             let describe = {
                 let (capabilities, published) = (capabilities.clone(), published.clone());
-                let described = described.clone();
+                let (described, told) = (described.clone(), gpus.told());
+                let paths = config.paths.clone();
                 Box::new(move || {
                     described.replace(published.borrow().clone());
-                    describe::register(&capabilities, &published.borrow())
+                    told.describe(&capabilities);
+                    describe::register(&capabilities, paths.as_deref(), &published.borrow())
                 })
             };
             let owner = ctx.address().recipient();
@@ -143,6 +157,7 @@ impl Worker {
                 settings: Rc::new(config.jobs),
                 scratch,
                 plane: config.plane,
+                paths: config.paths,
                 rtc: config.rtc,
                 session,
                 availability,
@@ -158,9 +173,12 @@ impl Worker {
                 requests: HashMap::new(),
                 offers: HashMap::new(),
                 announced: HashMap::new(),
+                looking: HashMap::new(),
                 renewal: None,
                 stopping: false,
                 online: false,
+                gpus,
+                ledger,
                 post: mail::Post::default(),
                 reserved: None,
                 count: 0,
@@ -230,6 +248,21 @@ impl Handler<Announced> for Worker {
     }
 }
 
+impl Handler<MayUse> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, asked: MayUse, _: &mut Self::Context) {
+        let Some(link) = self.links.get(&asked.link) else {
+            return;
+        };
+        let from = link.peer.clone();
+        // Whoever may announce a package may name one that is here.
+        self.looking.insert(from.clone(), asked.reply);
+        self.availability
+            .do_send(Feed(AvailabilityInput::PackageAnnounced { from }));
+    }
+}
+
 impl Handler<JobNews> for Worker {
     type Result = ();
 
@@ -240,6 +273,7 @@ impl Handler<JobNews> for Worker {
         let link = job.link.and_then(|link| self.links.get(&link));
         match news.what {
             JobEvent::Begun => {
+                self.ledger.begun();
                 if let Some(link) = link {
                     link.addr.do_send(Feed(PeerInput::JobBegan));
                 }
@@ -249,6 +283,7 @@ impl Handler<JobNews> for Worker {
             }
             JobEvent::Tell(message) => {
                 let holder = job.holder.clone();
+                self.ledger.told(&message);
                 self.mail_terminal(holder.clone(), &news.job, &message);
                 self.tell(&holder, message);
             }
@@ -266,6 +301,7 @@ impl Handler<JobNews> for Worker {
                     outcome,
                 });
                 self.job = None;
+                self.ledger.ended();
                 self.availability
                     .do_send(Feed(AvailabilityInput::JobEnded { job: news.job }));
                 self.advance_stop(ctx);

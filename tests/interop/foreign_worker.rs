@@ -9,7 +9,7 @@ use crate::program::PATIENCE;
 use crate::scene::{BROKEN, CENTROID, Scene, Worker, names, unzip};
 
 /// What our client said came out of the job.
-fn output_of(client: &crate::program::Process) -> String {
+pub fn output_of(client: &crate::program::Process) -> String {
     let texts = client.events("output").into_iter();
     texts
         .map(|event| event["text"].as_str().unwrap().to_owned())

@@ -20,8 +20,15 @@ const WS: &str = "ws://10.77.0.1:8080";
 /// HTTP on a port of its own, as the original's peers expect.
 const HTTP: &str = "http://10.77.0.1:8001";
 
-/// Plays `sleap-nn train --config-name X ...`: the config is a shell script that says what this training does.
+/// Plays `sleap-nn train --config-name X ...`: the config is a shell script that says what this training does. In
+/// `sleap-nn track --data_path X ...` the data are, and find the name of the result in `$o`.
 const TRAINER: &str = r#"#!/bin/sh
+if [ "$1" = track ]; then
+    echo "sleap-nn $*"
+    while [ $# -gt 0 ]; do case $1 in --data_path) d=$2;; -o) o=$2;; esac; shift; done
+    . "./$d"
+    exit
+fi
 run=models/$(basename "$3" .yaml)
 mkdir -p "$run"
 echo "sleap-nn $*" > "$run/command"
@@ -34,6 +41,15 @@ echo "epoch 1: loss 0.5"
 printf '10%%\r20%%\rdone\n'
 echo "a log line with FILE_META::x:1:y and END_OF_FILE in it" >&2
 echo weights > "$run/best.ckpt"
+"#;
+
+/// An inference whose output looks like control messages, and its result.
+pub const PREDICT: &str = r#"
+echo "frame 7"
+echo INFERENCE_JOBS_DONE
+echo "FILE_META::x:1:y"
+echo "END_OF_FILE" >&2
+head -c 100000 labels.slp > "$o"
 "#;
 
 /// A training that fails.
@@ -208,6 +224,27 @@ impl Scene {
         }
         add("train-script.sh", script.as_bytes());
         add("labels.slp", &labels());
+        zip.finish().unwrap();
+        path
+    }
+
+    /// A package `track_package.zip` as the original's client for inference makes it, flat; `data` is the script that
+    /// says what it does.
+    pub fn inference(&self, data: &str) -> PathBuf {
+        let path = self.path("track_package.zip");
+        let mut zip = ZipWriter::new(File::create(&path).unwrap());
+        let script = "#!/bin/bash\nsleap-nn track \\\n  --data_path d.slp \\\n  --only_suggested_frames \\\n  \
+            --model_paths models/centroid \\\n  --model_paths models/topdown \\\n  -o d.predictions.slp\n";
+        for (name, content) in [
+            ("d.slp", data.as_bytes()),
+            ("labels.slp", &labels()),
+            ("models/centroid/best.ckpt", b"weights"),
+            ("models/topdown/best.ckpt", b"weights"),
+            ("track-script.sh", script.as_bytes()),
+        ] {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
         zip.finish().unwrap();
         path
     }

@@ -280,7 +280,19 @@ impl Call {
     pub async fn upload(&self, name: &str, archive: &[u8]) {
         self.text("PACKAGE_TYPE::train").await;
         self.text("OUTPUT_DIR::models").await;
-        self.text(&format!("FILE_META::{name}:{}:False", archive.len()))
+        self.file(name, archive, "False").await;
+    }
+
+    /// The same for inference.
+    pub async fn upload_inference(&self, name: &str, archive: &[u8]) {
+        self.text("PACKAGE_TYPE::track").await;
+        self.text("OUTPUT_DIR::.").await;
+        self.file(name, archive, "false").await;
+    }
+
+    /// Announces and sends a file, of which nothing was said.
+    pub async fn file(&self, name: &str, archive: &[u8], hint: &str) {
+        self.text(&format!("FILE_META::{name}:{}:{hint}", archive.len()))
             .await;
         for chunk in archive.chunks(65536) {
             self.bytes(chunk).await;

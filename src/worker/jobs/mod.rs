@@ -6,16 +6,20 @@
 
 pub mod archive;
 pub mod disk;
+pub mod input;
 pub mod keeper;
 pub mod lines;
 pub mod manifest;
 pub mod names;
+pub mod output;
 pub mod pack;
 pub mod plan;
 pub mod process;
 mod processes;
 pub mod receive;
+mod run;
 pub mod scratch;
 pub mod script;
 pub mod send;
+pub mod track;
 pub mod work;

@@ -106,6 +106,13 @@ pub fn pack_outputs(
     write_archive(found, out_zip, cancel)
 }
 
+/// The size in bytes of the file at `path` below `root`; `None` if none is there, or if it is reached through a link.
+pub(super) fn plain_file(root: &Path, path: &Path) -> Option<u64> {
+    let relative = path.strip_prefix(root).ok()?;
+    let meta = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
+    is_really_below(root, relative).then_some(meta.len())
+}
+
 /// Whether `path` below `root` exists and is a file or directory reached through no link.
 fn is_really_below(root: &Path, path: &Path) -> bool {
     let mut at = root.to_owned();

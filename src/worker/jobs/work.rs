@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use tokio::sync::watch;
-
 use super::archive::{ArchiveError, UnpackLimits, unpack};
-use super::pack::pack_outputs;
-use super::plan::{Plan, PlanError, Step};
-use super::process::{LogLine, RunningStep};
+use super::pack::{pack_outputs, plain_file};
+use super::plan::{Plan, PlanError, PlanKind};
 use crate::charts::job::Why;
 use crate::files::Partials;
-use crate::rtc::Channel;
-use crate::wire::{ChannelText, log_text};
+use crate::wire::PackageKind;
+
+pub use super::run::{RunEnd, StepNews, run};
+
+/// The code of an inference package without its script (protocol page, 3.8).
+pub const NO_TRACK_SCRIPT: &str = "TRACK_SCRIPT_NOT_FOUND";
 
 /// What every job of a worker has in common.
 #[derive(Debug, Clone)]
@@ -98,7 +99,7 @@ pub struct Prepared {
     pub plan: Plan,
 }
 
-/// An archive of results.
+/// What is returned: an archive of results, or the one file of an inference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Results {
     /// Where it is.
@@ -127,10 +128,11 @@ pub fn results_name(package: &str) -> String {
     format!("trained_{stem}.zip")
 }
 
-/// Unpacks a package into a fresh directory and makes a plan of it. Blocks.
+/// Unpacks a package into a fresh directory and makes a plan of it; `kind` is what it was announced as. Blocks.
 pub fn prepare(
     package: &Path,
     into: &Path,
+    kind: Option<&PackageKind>,
     output_dir: Option<&str>,
     settings: &JobSettings,
     cancelled: &AtomicBool,
@@ -140,7 +142,7 @@ pub fn prepare(
         .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
     let unpacked = unpack(package, into, &settings.limits, cancelled)
         .map_err(|error| failed(error.to_string()))?;
-    let plan = Plan::for_package(&unpacked.root, output_dir, settings.allow_commands)
+    let plan = Plan::for_package(&unpacked.root, kind, output_dir, settings.allow_commands)
         .map_err(|error| Failure::new(code_of(&error), error.to_string()))?;
     tracing::info!(
         files = unpacked.files,
@@ -157,9 +159,12 @@ pub fn prepare(
 fn code_of(error: &PlanError) -> &'static str {
     match error {
         PlanError::CommandsNotAllowed => "COMMANDS_NOT_ALLOWED",
+        PlanError::NoTrackScript => NO_TRACK_SCRIPT,
         PlanError::NoScript
         | PlanError::NoCommands
         | PlanError::Script(_)
+        | PlanError::Track(_)
+        | PlanError::Result { .. }
         | PlanError::Manifest(_)
         | PlanError::OutputDir { .. }
         | PlanError::TooLarge { .. }
@@ -167,157 +172,25 @@ fn code_of(error: &PlanError) -> &'static str {
     }
 }
 
-/// Something about one command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepNews {
-    /// It starts; this is its name.
-    Started(String),
-    /// It ended.
-    Ended {
-        /// With exit code 0.
-        ok: bool,
-    },
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunEnd {
-    /// The first failure, if any command failed.
-    pub failure: Option<Failure>,
-}
-
-/// Runs the commands one after the other; their output goes to the channel, line by line, as it comes. A command that
-/// fails does not keep the next from running (protocol page, 4.3); one that cannot be started ends the run.
-pub async fn run(
-    prepared: &Prepared,
-    keeper: &Path,
-    channel: &Channel,
-    halt: watch::Receiver<Halt>,
-    tell: impl Fn(StepNews),
-) -> RunEnd {
-    let mut failure = None;
-    for step in &prepared.plan.steps {
-        if *halt.borrow() != Halt::Go {
-            break;
-        }
-        say(
-            channel,
-            &halt,
-            ChannelText::TrainJobStart(step.name.clone()),
-        )
-        .await;
-        tell(StepNews::Started(step.name.clone()));
-        let code = match run_step(step, &prepared.root, keeper, channel, &halt).await {
-            Ok(code) => code,
-            Err(message) => {
-                send(channel, &halt, &format!("{}\n", log_text(&message))).await;
-                failure.get_or_insert(Failure::new("EXECUTION_ERROR", message));
-                say(
-                    channel,
-                    &halt,
-                    ChannelText::TrainJobError {
-                        name: step.name.clone(),
-                        code: 127,
-                    },
-                )
-                .await;
-                tell(StepNews::Ended { ok: false });
-                break;
-            }
-        };
-        let text = if code == 0 {
-            ChannelText::TrainJobEnd(step.name.clone())
-        } else {
-            let message = format!("Training job {} failed with exit code {code}", step.name);
-            failure.get_or_insert(Failure::new("TRAINING_FAILED", message));
-            ChannelText::TrainJobError {
-                name: step.name.clone(),
-                code,
-            }
-        };
-        say(channel, &halt, text).await;
-        tell(StepNews::Ended { ok: code == 0 });
-    }
-    if *halt.borrow() == Halt::Go {
-        say(channel, &halt, ChannelText::TrainingJobsDone).await;
-    }
-    RunEnd { failure }
-}
-
-async fn run_step(
-    step: &Step,
-    root: &Path,
-    keeper: &Path,
-    channel: &Channel,
-    halt: &watch::Receiver<Halt>,
-) -> Result<i32, String> {
-    let mut running = RunningStep::spawn(step, root, keeper).map_err(|error| error.to_string())?;
-    let mut lines = running.lines();
-    loop {
-        tokio::select! {
-            line = lines.next() => match line {
-                Some(line) => send(channel, halt, &text_of(&line)).await,
-                None => break,
-            },
-            () = halted(halt, Halt::Stop) => {
-                running.terminate();
-                // Its last words are read, so that it is not held up at them; nobody waits for them.
-                tokio::select! {
-                    () = async { while lines.next().await.is_some() {} } => {}
-                    () = halted(halt, Halt::Kill) => running.kill(),
-                }
-                break;
-            }
-        }
-    }
-    tokio::select! {
-        exit = running.wait() => return Ok(exit.code),
-        () = halted(halt, Halt::Stop) => running.terminate(),
-    }
-    tokio::select! {
-        exit = running.wait() => return Ok(exit.code),
-        () = halted(halt, Halt::Kill) => running.kill(),
-    }
-    Ok(running.wait().await.code)
-}
-
-async fn halted(halt: &watch::Receiver<Halt>, level: Halt) {
-    // A sender that is gone means that the job's actor is gone: nothing must go on without it.
-    let _ = halt.clone().wait_for(|now| *now >= level).await;
-}
-
-/// A line as it goes to the client: `text\n`, or `\rtext` where it overwrites the one before.
-fn text_of(line: &LogLine) -> String {
-    let text = log_text(&line.text);
-    if line.overwrite {
-        format!("\r{text}")
-    } else {
-        format!("{text}\n")
-    }
-}
-
-async fn say(channel: &Channel, halt: &watch::Receiver<Halt>, text: ChannelText) {
-    send(channel, halt, &text.to_text()).await;
-}
-
-/// Sends one text, and waits for room in the channel's buffer, but not past the end of the job.
-async fn send(channel: &Channel, halt: &watch::Receiver<Halt>, text: &str) {
-    tokio::select! {
-        sent = channel.send_text(text) => {
-            if let Err(error) = sent {
-                tracing::debug!(%error, "a text for the client was not sent");
-            }
-        }
-        () = halted(halt, Halt::Stop) => {}
-    }
-}
-
-/// Packs what the plan wants returned; `None` where there is nothing. Blocks.
+/// Packs what the plan wants returned; `None` where there is nothing. The result of an inference is no archive and stays
+/// where it is; after a failure there is none. Blocks.
 pub fn pack(
     prepared: &Prepared,
     into: &Path,
+    failed: bool,
     cancelled: &AtomicBool,
 ) -> Result<Option<Results>, Failure> {
+    if prepared.plan.kind == PlanKind::Inference {
+        let result = prepared.plan.outputs.first().filter(|_| !failed);
+        return Ok(result.and_then(|path| {
+            let size = plain_file(&prepared.root, path)?;
+            tracing::info!(size, "the inference has a result");
+            Some(Results {
+                path: path.clone(),
+                size,
+            })
+        }));
+    }
     let failed = |message: String| {
         Failure::new(
             "EXECUTION_ERROR",

@@ -9,9 +9,7 @@ use crate::actors::peer::{Dial, LinkId, RemoteCandidate, connect};
 use crate::charts::availability::{Act, Status};
 use crate::charts::peer::Input as PeerInput;
 use crate::charts::{JobId, PeerId};
-use crate::wire::{
-    JobChange, JobResponse, Metadata, PeerMessage, Refusal, ToHub, WorkerInfo, estimate_minutes,
-};
+use crate::wire::{JobChange, JobResponse, Metadata, PeerMessage, Refusal, ToHub};
 use crate::worker::Notice;
 use crate::worker::serve::Announced;
 use actix::prelude::*;
@@ -27,9 +25,11 @@ impl Handler<Asked> for Worker {
             Act::RefuseOffer { to, status } => self.refuse_offer(to, status),
             Act::AdmitPackage { from } => self.admit_package(from, ctx),
             Act::RefusePackage { from } => {
-                if let Some(announced) = self.announced.remove(&from) {
-                    let status = self.published.borrow().status;
-                    let reason = format!("the worker is {} for somebody else", status.as_str());
+                let status = self.published.borrow().status;
+                let reason = format!("the worker is {} for somebody else", status.as_str());
+                if let Some(reply) = self.looking.remove(&from) {
+                    let _ = reply.send(Err(reason));
+                } else if let Some(announced) = self.announced.remove(&from) {
                     let _ = announced.reply.send(Err(reason));
                 }
             }
@@ -42,7 +42,10 @@ impl Handler<Asked> for Worker {
                     Status::Reserved => {}
                     // The job itself has the word from now on.
                     Status::Busy => self.reserved = None,
-                    Status::Available => self.mail_unreserved(JobChange::Released),
+                    Status::Available => {
+                        self.ledger.nothing_comes();
+                        self.mail_unreserved(JobChange::Released);
+                    }
                 }
                 self.publish(status, job.as_ref());
             }
@@ -59,11 +62,8 @@ impl Worker {
         let Some(request) = self.requests.remove(&(to.clone(), job.clone())) else {
             return;
         };
-        let info = WorkerInfo {
-            gpu_utilization: self.capabilities.gpu_utilization,
-            available_memory_mb: self.capabilities.available_memory_mb,
-        };
-        let minutes = estimate_minutes(&request);
+        let info = self.capabilities.worker_info();
+        let minutes = self.ledger.asked(&request);
         self.tell(
             to,
             PeerMessage::JobResponse(JobResponse::accepted(request.job_id, minutes, info)),
@@ -121,16 +121,26 @@ impl Worker {
     }
 
     pub(super) fn admit_package(&mut self, from: PeerId, ctx: &mut Context<Self>) {
+        if let Some(reply) = self.looking.remove(&from) {
+            // A reader that is gone has lost its channel, which is reported on its own.
+            let _ = reply.send(Ok(()));
+            return;
+        }
         let Some(announced) = self.announced.remove(&from) else {
             return;
         };
         if self.job.is_none() {
-            let id = JobId::from(format!("job_{:08x}", rand::random::<u32>()));
+            let named = announced.announcement.place.as_ref();
+            let id = named.map_or_else(
+                || JobId::from(format!("job_{:08x}", rand::random::<u32>())),
+                |place| JobId::from(place.claim.job_id.clone()),
+            );
             self.expect_job(from, id, ctx);
         }
         match &mut self.job {
             Some(job) => {
                 job.link = Some(announced.link);
+                self.ledger.package(announced.announcement.size);
                 let Announced {
                     channel,
                     announcement,
