@@ -302,12 +302,14 @@ impl Core {
             self.figures.expired += freed.letters;
             self.credit(index, &freed);
         }
+        let device_time = self.limits.device_time;
         for key in forgotten {
             let Some((index, device)) = self.find(&key) else {
                 continue;
             };
-            if device.link.is_some() {
-                // It is here, and was all the time.
+            let came = |at| now.at < millis(device_time).saturating_add(at);
+            if device.link.is_some() || device.attached_at.is_some_and(came) {
+                // It is or was here, and the store did not hear of it, or only after it was asked.
                 self.orders.seen(&key, now.unix_ms);
             } else {
                 // Forgotten as soon as nothing depends on it.

@@ -85,6 +85,7 @@ impl Core {
             }
         }
         device.seen = true;
+        device.attached_at = Some(now.at);
         device.adopting |= adopting;
         // Either of the last two would do; what is wrongly thought live would be lost.
         device.backlog =

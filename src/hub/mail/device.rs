@@ -13,6 +13,8 @@ pub(super) struct Device {
     pub(super) key: DeviceKey,
     /// It was connected once: it gets what is for all devices of its user.
     pub(super) seen: bool,
+    /// When it last connected since the start, on the clock that never goes back.
+    pub(super) attached_at: Option<u64>,
     /// It has a mailbox, and stands in its user's list.
     pub(super) listed: bool,
     /// Letters of the mailbox `""` are on their way to it; nothing is given until they are here.
@@ -53,6 +55,7 @@ impl Device {
         Device {
             key,
             seen: false,
+            attached_at: None,
             listed: false,
             adopting: false,
             adopt_ordered: false,

@@ -101,8 +101,9 @@ impl Model {
                 keys.any(|(k, n)| *n == id && (k == target || *target.device == *""))
             });
             let nobody = target.device.is_empty();
+            // Whichever device of the user took it over, whether or not the store heard that it was there.
             let had =
-                has(target) || nobody && self.seen.iter().any(|k| k.user == target.user && has(k));
+                has(target) || nobody && self.has.keys().any(|k| k.user == target.user && has(k));
             let fine = had || on_disk && receipt.status == Status::Stored;
             assert!(
                 fine,
