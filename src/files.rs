@@ -98,6 +98,7 @@ pub struct Reception {
     milestones: Milestones,
     reported: Instant,
     started: bool,
+    owner_tells: bool,
 }
 
 impl Reception {
@@ -106,11 +107,19 @@ impl Reception {
         Self::into_sink(Sink::Inherited(sink), milestones)
     }
 
-    /// Receives what a Loaner peer offered on `channel`, and tells it how much of it is here.
-    pub async fn own(sink: OwnSink, channel: Channel, milestones: Milestones) -> Self {
+    /// Receives what a Loaner peer offered on `channel`, and tells it how much of it is here. What goes wrong is told there
+    /// too, unless the owner of the milestones tells it: as a worker does, whose job fails.
+    pub async fn own(
+        sink: OwnSink,
+        channel: Channel,
+        milestones: Milestones,
+        owner_tells: bool,
+    ) -> Self {
         let (have, digest) = sink.have();
         say(&channel, OwnText::Accept { have, digest }).await;
-        Self::into_sink(Sink::Own(sink, channel), milestones)
+        let mut reception = Self::into_sink(Sink::Own(sink, channel), milestones);
+        reception.owner_tells = owner_tells;
+        reception
     }
 
     fn into_sink(sink: Sink, milestones: Milestones) -> Self {
@@ -119,6 +128,7 @@ impl Reception {
             milestones,
             reported: Instant::now(),
             started: false,
+            owner_tells: false,
         }
     }
 
@@ -181,7 +191,9 @@ impl Reception {
 
     async fn went(&mut self, taken: Result<(), TransferError>) -> Flow {
         if let Err(error) = taken {
-            if let Some(Sink::Own(_, channel)) = &self.sink {
+            if let Some(Sink::Own(_, channel)) = &self.sink
+                && !self.owner_tells
+            {
                 let message = error.to_string();
                 say(channel, OwnText::Rejected { message }).await;
             }
@@ -203,13 +215,14 @@ impl Reception {
             None => return,
         };
         if let Some(channel) = &channel {
-            let text = match &finished {
-                Ok(_) => OwnText::Verified,
-                Err(error) => OwnText::Rejected {
-                    message: error.to_string(),
-                },
-            };
-            say(channel, text).await;
+            match &finished {
+                Ok(_) => say(channel, OwnText::Verified).await,
+                Err(_) if self.owner_tells => {}
+                Err(error) => {
+                    let message = error.to_string();
+                    say(channel, OwnText::Rejected { message }).await;
+                }
+            }
         }
         match finished {
             Ok(path) => self.milestones.verified(path).await,

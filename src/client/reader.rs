@@ -196,7 +196,7 @@ impl Reader {
                 hint: String::new(),
             };
             match OwnSink::create(&place.dir, &offer, u64::MAX, None).await {
-                Ok(sink) => Ok(Reception::own(sink, channel, milestones).await),
+                Ok(sink) => Ok(Reception::own(sink, channel, milestones, false).await),
                 Err(error) => Err(error),
             }
         } else {

@@ -160,7 +160,7 @@ pub enum OwnText {
     },
     /// The file is here, whole, on disk.
     Verified,
-    /// It is not wanted, or could not be kept.
+    /// It is not wanted, or could not be kept. Of a package that became a job, the job's end tells instead.
     Rejected {
         /// Why.
         message: String,

@@ -85,9 +85,8 @@ impl Server {
                 self.unwanted = false;
                 self.reception = Some(reception);
             }
+            // The job says so.
             Err(error) => {
-                let message = error.to_string();
-                self.answer(OwnText::Rejected { message }).await;
                 admission.milestones.broke(error).await;
                 self.unwanted = true;
             }
@@ -102,7 +101,7 @@ impl Server {
         let (dir, limit) = (&admission.dir, admission.limit);
         let sink = OwnSink::create(dir, offer, limit, Some(&admission.partials)).await?;
         let (channel, milestones) = (self.channel.clone(), admission.milestones.clone());
-        Ok(Reception::own(sink, channel, milestones).await)
+        Ok(Reception::own(sink, channel, milestones, true).await)
     }
 
     async fn answer(&self, text: OwnText) {
