@@ -2,6 +2,9 @@
 
 pub mod capabilities;
 pub mod jobs;
+pub mod mistake;
+pub mod policy;
+pub mod quantity;
 mod serve;
 mod switchboard;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError, Terms};
 use super::names::{NameError, safe_relative, shown};
 use super::script::{MAX_SCRIPT_BYTES, ScriptError, TRAIN_SCRIPT, config_names, stem};
 
@@ -16,11 +16,6 @@ const MODELS: &str = "models";
 /// Why there is nothing to run.
 #[derive(Debug, Error)]
 pub enum PlanError {
-    /// The package has a manifest, and this worker's owner did not allow those.
-    #[error(
-        "this worker does not run commands from packages; ask its owner to start it with --allow-commands"
-    )]
-    CommandsNotAllowed,
     /// Neither script nor manifest.
     #[error("the package has neither {TRAIN_SCRIPT} nor {MANIFEST}")]
     NoScript,
@@ -84,21 +79,20 @@ pub struct Step {
 pub struct Plan {
     /// The steps, one after the other. Never empty.
     pub steps: Vec<Step>,
-    /// Files and directories below the package root, as paths that begin with it. For
+    /// Files, directories and patterns below the package root, as paths that begin with it. For
     /// [`pack_outputs`](super::pack::pack_outputs). Never empty.
     pub outputs: Vec<PathBuf>,
+    /// How the steps are to be run.
+    pub terms: Terms,
     /// Where the plan comes from.
     pub kind: PlanKind,
 }
 
 impl Plan {
     /// The plan for the package unpacked at `root`. `output_dir_hint` is the client's `OUTPUT_DIR`, `models` unless
-    /// given; it must lie inside the package. A manifest wins over a script, but needs `allow_commands`.
-    pub fn for_package(
-        root: &Path,
-        output_dir_hint: Option<&str>,
-        allow_commands: bool,
-    ) -> Result<Self, PlanError> {
+    /// given; it must lie inside the package. A manifest wins over a script. Whether the plan may be run is for the
+    /// [policy](crate::worker::policy) to say.
+    pub fn for_package(root: &Path, output_dir_hint: Option<&str>) -> Result<Self, PlanError> {
         let hint = output_dir_hint
             .filter(|hint| !hint.is_empty())
             .unwrap_or(MODELS);
@@ -107,9 +101,6 @@ impl Plan {
             why,
         })?;
         if let Some(text) = read(root, MANIFEST, MAX_MANIFEST_BYTES)? {
-            if !allow_commands {
-                return Err(PlanError::CommandsNotAllowed);
-            }
             return Ok(Self::for_manifest(
                 root,
                 Manifest::parse(&text)?,
@@ -129,6 +120,7 @@ impl Plan {
         Ok(Self {
             steps: names.iter().map(|name| training(name)).collect(),
             outputs,
+            terms: Terms::default(),
             kind: PlanKind::Training,
         })
     }
@@ -142,6 +134,7 @@ impl Plan {
                 env: manifest.env,
             }],
             outputs: outputs.iter().map(|output| root.join(output)).collect(),
+            terms: manifest.terms,
             kind: PlanKind::Command,
         }
     }
@@ -217,7 +210,7 @@ mod tests {
     #[test]
     fn a_script_becomes_the_fixed_command() {
         let package = package(&[SCRIPT]);
-        let plan = Plan::for_package(package.path(), None, false).unwrap();
+        let plan = Plan::for_package(package.path(), None).unwrap();
         assert_eq!(plan.kind, PlanKind::Training);
         assert_eq!(plan.outputs, [package.path().join("models")]);
         let [step] = plan.steps.as_slice() else {
@@ -234,12 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_wins_but_needs_leave() {
+    fn a_manifest_wins() {
         let package = package(&[SCRIPT, COMMANDS]);
-        let error = Plan::for_package(package.path(), None, false).unwrap_err();
-        assert!(matches!(error, PlanError::CommandsNotAllowed));
-        assert!(error.to_string().contains("start it with --allow-commands"));
-        let plan = Plan::for_package(package.path(), Some("runs/x"), true).unwrap();
+        let plan = Plan::for_package(package.path(), Some("runs/x")).unwrap();
         assert_eq!(plan.kind, PlanKind::Command);
         assert_eq!(plan.outputs, [package.path().join("runs/x")]);
         let step = Step {
@@ -254,13 +244,13 @@ mod tests {
     fn an_output_directory_outside_the_package_is_refused() {
         let package = package(&[SCRIPT]);
         for hint in ["../..", "/etc", "models/../../x"] {
-            let error = Plan::for_package(package.path(), Some(hint), false).unwrap_err();
+            let error = Plan::for_package(package.path(), Some(hint)).unwrap_err();
             assert!(
                 matches!(error, PlanError::OutputDir { .. }),
                 "{hint}: {error}"
             );
         }
-        let plan = Plan::for_package(package.path(), Some("./runs/"), false).unwrap();
+        let plan = Plan::for_package(package.path(), Some("./runs/")).unwrap();
         assert_eq!(
             plan.outputs,
             [package.path().join("runs"), package.path().join("models")]
@@ -269,25 +259,24 @@ mod tests {
 
     #[test]
     fn a_package_without_commands_says_so() {
-        let error = Plan::for_package(package(&[]).path(), None, true).unwrap_err();
+        let error = Plan::for_package(package(&[]).path(), None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the package has neither train-script.sh nor loaner.toml"
         );
-        let error = Plan::for_package(package(&[(TRAIN_SCRIPT, "echo hi\n")]).path(), None, true)
-            .unwrap_err();
+        let error =
+            Plan::for_package(package(&[(TRAIN_SCRIPT, "echo hi\n")]).path(), None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "train-script.sh has no `sleap-nn train ... --config-name X` line"
         );
         assert!(matches!(error, PlanError::NoCommands));
         let large = "x".repeat(MAX_MANIFEST_BYTES as usize + 1);
-        let error =
-            Plan::for_package(package(&[(MANIFEST, &large)]).path(), None, true).unwrap_err();
+        let error = Plan::for_package(package(&[(MANIFEST, &large)]).path(), None).unwrap_err();
         assert!(matches!(error, PlanError::TooLarge { .. }), "{error}");
         let odd = package(&[]);
         fs::create_dir(odd.path().join(TRAIN_SCRIPT)).unwrap();
-        let error = Plan::for_package(odd.path(), None, true).unwrap_err();
+        let error = Plan::for_package(odd.path(), None).unwrap_err();
         assert!(matches!(error, PlanError::Io { .. }), "{error}");
     }
 }

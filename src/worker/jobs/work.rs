@@ -1,23 +1,37 @@
 //! The work of each stage of a job, off the actors: prepare, run, pack.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::archive::{ArchiveError, UnpackLimits, unpack};
+use super::changed::Snapshot;
+use super::disk::{free_space, human};
+use super::manifest::Terms;
 use super::pack::pack_outputs;
 use super::plan::{Plan, PlanError, Step};
-use super::process::{LogLine, RunningStep};
+use super::process::{LineReader, LogLine, RunningStep};
+use super::progress::{Meter, Progress};
+use super::watch::Watch;
 use crate::charts::job::Why;
 use crate::rtc::Channel;
 use crate::wire::{ChannelText, log_text};
+use crate::worker::policy::{Asker, Grant, Policy};
 
-/// What every job of a worker has in common.
+/// What every job of a worker has in common, and for whom this one is.
 #[derive(Debug, Clone)]
 pub struct JobSettings {
-    /// Whether commands of a package's own manifest are run.
-    pub allow_commands: bool,
+    /// What is run, and for whom.
+    pub policy: Policy,
+    /// For whom the job is; filled in for each.
+    pub asker: Asker,
+    /// The longest that the commands of any job may run.
+    pub max_time: Option<Duration>,
     /// The program that keeps processes: this one.
     pub keeper: PathBuf,
     /// Limits on what a package may unpack to.
@@ -93,6 +107,12 @@ pub struct Prepared {
     pub root: PathBuf,
     /// What is to be done.
     pub plan: Plan,
+    /// How long it may take, and how much room.
+    pub grant: Grant,
+    /// The directory for temporary files, beside its own.
+    tmp: PathBuf,
+    /// What was there before, where that is needed to tell what the command made.
+    before: Option<Arc<Snapshot>>,
 }
 
 /// An archive of results.
@@ -137,8 +157,24 @@ pub fn prepare(
         .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
     let unpacked = unpack(package, into, &settings.limits, cancelled)
         .map_err(|error| failed(error.to_string()))?;
-    let plan = Plan::for_package(&unpacked.root, output_dir, settings.allow_commands)
+    let mut plan = Plan::for_package(&unpacked.root, output_dir)
         .map_err(|error| Failure::new(code_of(&error), error.to_string()))?;
+    let mut grant = settings
+        .policy
+        .check(&plan, &settings.asker)
+        .map_err(|denied| Failure::new("COMMANDS_NOT_ALLOWED", denied.to_string()))?;
+    grant.time_limit = grant.time_limit.into_iter().chain(settings.max_time).min();
+    has_room(&plan.terms, into)?;
+    let tmp = into.with_file_name("tmp");
+    std::fs::create_dir(&tmp)
+        .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
+    for step in &mut plan.steps {
+        step.env.splice(0..0, given_env(&grant, &tmp));
+    }
+    let before = match plan.terms.return_changed {
+        true => Some(Snapshot::take(&unpacked.root).map_err(|error| failed(error.to_string()))?),
+        false => None,
+    };
     tracing::info!(
         files = unpacked.files,
         bytes = unpacked.bytes,
@@ -148,12 +184,39 @@ pub fn prepare(
     Ok(Prepared {
         root: unpacked.root,
         plan,
+        grant,
+        tmp,
+        before: before.map(Arc::new),
     })
+}
+
+/// What a job gets beside the plain environment: its own place for temporary files, and what the policy passes on. What
+/// the job itself sets comes after, and wins.
+fn given_env(grant: &Grant, tmp: &Path) -> Vec<(String, String)> {
+    let mut env = vec![("TMPDIR".to_owned(), tmp.to_string_lossy().into_owned())];
+    for name in &grant.pass_env {
+        if let Ok(value) = std::env::var(name) {
+            env.push((name.clone(), value));
+        }
+    }
+    env
+}
+
+/// Whether the disk has the room that a job asks for.
+fn has_room(terms: &Terms, dir: &Path) -> Result<(), Failure> {
+    let (Some(wanted), Ok(free)) = (terms.resources.disk, free_space(dir)) else {
+        return Ok(());
+    };
+    if wanted <= free {
+        return Ok(());
+    }
+    let (wanted, free) = (human(wanted), human(free));
+    let message = format!("the job asks for {wanted} of disk, and this worker has {free} free");
+    Err(Failure::passing("NO_ROOM", &message))
 }
 
 fn code_of(error: &PlanError) -> &'static str {
     match error {
-        PlanError::CommandsNotAllowed => "COMMANDS_NOT_ALLOWED",
         PlanError::NoScript
         | PlanError::NoCommands
         | PlanError::Script(_)
@@ -165,10 +228,12 @@ fn code_of(error: &PlanError) -> &'static str {
 }
 
 /// Something about one command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StepNews {
     /// It starts; this is its name.
     Started(String),
+    /// How far it is.
+    Progress(Progress),
     /// It ended.
     Ended {
         /// With exit code 0.
@@ -184,7 +249,8 @@ pub struct RunEnd {
 }
 
 /// Runs the commands one after the other; their output goes to the channel, line by line, as it comes. A command that
-/// fails does not keep the next from running (protocol page, 4.3); one that cannot be started ends the run.
+/// fails does not keep the next from running (protocol page, 4.3); one that cannot be started ends the run, and so does
+/// a limit that is reached.
 pub async fn run(
     prepared: &Prepared,
     keeper: &Path,
@@ -193,6 +259,9 @@ pub async fn run(
     tell: impl Fn(StepNews),
 ) -> RunEnd {
     let mut failure = None;
+    let dirs = [prepared.root.as_path(), prepared.tmp.as_path()];
+    let watch = Watch::new(prepared.grant.time_limit, &dirs, prepared.grant.disk);
+    let mut limit = Box::pin(watch.reached());
     for step in &prepared.plan.steps {
         if *halt.borrow() != Halt::Go {
             break;
@@ -204,8 +273,13 @@ pub async fn run(
         )
         .await;
         tell(StepNews::Started(step.name.clone()));
-        let code = match run_step(step, &prepared.root, keeper, channel, &halt).await {
-            Ok(code) => code,
+        let client = Client {
+            channel,
+            halt: &halt,
+            tell: &tell,
+        };
+        let end = match client.run(step, prepared, keeper, limit.as_mut()).await {
+            Ok(end) => end,
             Err(message) => {
                 send(channel, &halt, &format!("{}\n", log_text(&message))).await;
                 failure.get_or_insert(Failure::new("EXECUTION_ERROR", message));
@@ -222,18 +296,26 @@ pub async fn run(
                 break;
             }
         };
-        let text = if code == 0 {
+        let StepEnd { code, limit } = end;
+        let over = limit.is_some();
+        let text = if code == 0 && !over {
             ChannelText::TrainJobEnd(step.name.clone())
         } else {
             let message = format!("Training job {} failed with exit code {code}", step.name);
-            failure.get_or_insert(Failure::new("TRAINING_FAILED", message));
+            let failed = || Failure::new("TRAINING_FAILED", message);
+            failure = limit.or(failure).or_else(|| Some(failed()));
             ChannelText::TrainJobError {
                 name: step.name.clone(),
                 code,
             }
         };
         say(channel, &halt, text).await;
-        tell(StepNews::Ended { ok: code == 0 });
+        tell(StepNews::Ended {
+            ok: code == 0 && !over,
+        });
+        if over {
+            break;
+        }
     }
     if *halt.borrow() == Halt::Go {
         say(channel, &halt, ChannelText::TrainingJobsDone).await;
@@ -241,41 +323,131 @@ pub async fn run(
     RunEnd { failure }
 }
 
-async fn run_step(
-    step: &Step,
-    root: &Path,
-    keeper: &Path,
-    channel: &Channel,
-    halt: &watch::Receiver<Halt>,
-) -> Result<i32, String> {
-    let mut running = RunningStep::spawn(step, root, keeper).map_err(|error| error.to_string())?;
-    let mut lines = running.lines();
-    loop {
-        tokio::select! {
-            line = lines.next() => match line {
-                Some(line) => send(channel, halt, &text_of(&line)).await,
-                None => break,
-            },
-            () = halted(halt, Halt::Stop) => {
-                running.terminate();
-                // Its last words are read, so that it is not held up at them; nobody waits for them.
-                tokio::select! {
-                    () = async { while lines.next().await.is_some() {} } => {}
-                    () = halted(halt, Halt::Kill) => running.kill(),
+/// How one command ended.
+struct StepEnd {
+    code: i32,
+    /// The limit at which it was stopped.
+    limit: Option<Failure>,
+}
+
+/// Who hears of a run.
+struct Client<'a, T> {
+    channel: &'a Channel,
+    halt: &'a watch::Receiver<Halt>,
+    tell: &'a T,
+}
+
+impl<T: Fn(StepNews)> Client<'_, T> {
+    async fn run(
+        &self,
+        step: &Step,
+        prepared: &Prepared,
+        keeper: &Path,
+        mut limit: Pin<&mut impl Future<Output = Failure>>,
+    ) -> Result<StepEnd, String> {
+        let halt = self.halt;
+        let mut running =
+            RunningStep::spawn(step, &prepared.root, keeper).map_err(|error| error.to_string())?;
+        let mut lines = running.lines();
+        let mut meter = Meter::new(prepared.plan.terms.progress);
+        let mut reached = None;
+        loop {
+            tokio::select! {
+                line = lines.next() => match line {
+                    Some(line) => tokio::select! {
+                        () = self.pass_on(&line, &mut meter) => {}
+                        failure = limit.as_mut() => {
+                            reached = Some(failure);
+                            break;
+                        }
+                    },
+                    None => break,
+                },
+                progress = meter.due() => (self.tell)(StepNews::Progress(progress)),
+                failure = limit.as_mut() => {
+                    reached = Some(failure);
+                    break;
                 }
-                break;
+                () = halted(halt, Halt::Stop) => {
+                    running.terminate();
+                    // Its last words are read, so that it is not held up at them; nobody waits for them.
+                    tokio::select! {
+                        () = async { while lines.next().await.is_some() {} } => {}
+                        () = halted(halt, Halt::Kill) => running.kill(),
+                    }
+                    break;
+                }
             }
         }
+        if let Some(failure) = &reached {
+            send(
+                self.channel,
+                halt,
+                &format!("{}\n", log_text(&failure.message)),
+            )
+            .await;
+            self.stop(&running, &mut lines, &mut meter, &prepared.plan.terms)
+                .await;
+        }
+        if let Some(progress) = meter.last() {
+            (self.tell)(StepNews::Progress(progress));
+        }
+        let code = tokio::select! {
+            exit = running.wait() => exit.code,
+            failure = limit.as_mut(), if reached.is_none() => {
+                // Its output has ended, and it has not.
+                reached = Some(failure);
+                self.stop(&running, &mut lines, &mut meter, &prepared.plan.terms).await;
+                running.wait().await.code
+            }
+            () = halted(halt, Halt::Stop) => {
+                running.terminate();
+                tokio::select! {
+                    exit = running.wait() => exit.code,
+                    () = halted(halt, Halt::Kill) => {
+                        running.kill();
+                        running.wait().await.code
+                    }
+                }
+            }
+        };
+        Ok(StepEnd {
+            code,
+            limit: reached,
+        })
     }
-    tokio::select! {
-        exit = running.wait() => return Ok(exit.code),
-        () = halted(halt, Halt::Stop) => running.terminate(),
+
+    /// Output goes to the client; progress waits until it is due.
+    async fn pass_on(&self, line: &LogLine, meter: &mut Meter) {
+        if !meter.heard(&line.text) {
+            send(self.channel, self.halt, &text_of(line)).await;
+        }
     }
-    tokio::select! {
-        exit = running.wait() => return Ok(exit.code),
-        () = halted(halt, Halt::Kill) => running.kill(),
+
+    /// Stops a command as it wants to be stopped: its signal, its deadline, SIGKILL. Its last words are passed on.
+    async fn stop(
+        &self,
+        running: &RunningStep,
+        lines: &mut LineReader,
+        meter: &mut Meter,
+        terms: &Terms,
+    ) {
+        running.ask_to_stop(terms.stop.signal);
+        let last_words = async {
+            while let Some(line) = lines.next().await {
+                self.pass_on(&line, meter).await;
+            }
+            running.gone().await;
+        };
+        let stopped = tokio::select! {
+            stopped = timeout(terms.stop.deadline, last_words) => stopped.is_ok(),
+            () = halted(self.halt, Halt::Kill) => false,
+        };
+        if !stopped {
+            running.kill();
+            running.gone().await;
+        }
     }
-    Ok(running.wait().await.code)
 }
 
 async fn halted(halt: &watch::Receiver<Halt>, level: Halt) {
@@ -321,7 +493,13 @@ pub fn pack(
             format!("the results could not be packed: {message}"),
         )
     };
-    match pack_outputs(&prepared.root, &prepared.plan.outputs, into, cancelled) {
+    let outputs = match &prepared.before {
+        Some(before) => before
+            .changed(&prepared.root)
+            .map_err(|error| failed(error.to_string()))?,
+        None => prepared.plan.outputs.clone(),
+    };
+    match pack_outputs(&prepared.root, &outputs, into, cancelled) {
         Ok(packed) => {
             let size = std::fs::metadata(into)
                 .map_err(|error| failed(error.to_string()))?

@@ -51,6 +51,7 @@ impl Worker {
 
     pub(super) fn registered(&mut self, registered: RegisteredAuth) {
         self.peer_id.clone_from(&registered.peer_id);
+        self.room.clone_from(&registered.room_id);
         self.online = true;
         self.post.begin_again();
         self.send_mail();

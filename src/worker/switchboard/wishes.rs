@@ -12,9 +12,11 @@ use crate::charts::{JobId, PeerId};
 use crate::wire::{
     JobChange, JobResponse, Metadata, PeerMessage, Refusal, ToHub, WorkerInfo, estimate_minutes,
 };
-use crate::worker::Notice;
+use crate::worker::policy::Asker;
 use crate::worker::serve::Announced;
+use crate::worker::{JobSettings, Notice};
 use actix::prelude::*;
+use std::rc::Rc;
 
 impl Handler<Asked> for Worker {
     type Result = ();
@@ -164,7 +166,7 @@ impl Worker {
             id.clone(),
             holder.clone(),
             scratch,
-            self.settings.clone(),
+            Rc::new(self.settings_for(&holder)),
             self.plane.clone(),
             ctx.address().recipient(),
             Some(ctx.address().recipient()),
@@ -175,6 +177,18 @@ impl Worker {
             link: None,
             addr,
         });
+    }
+
+    /// The settings of a job for this holder.
+    fn settings_for(&self, holder: &PeerId) -> JobSettings {
+        let asker = Asker {
+            room: self.room.clone(),
+            user: holder.to_string(),
+        };
+        JobSettings {
+            asker,
+            ..self.settings.as_ref().clone()
+        }
     }
 
     pub(super) fn publish(&self, status: Status, job: Option<&JobId>) {
