@@ -126,7 +126,9 @@ async fn a_command_brings_back_what_it_made() {
 async fn the_worker_decides() {
     let first = Lab::with(&[]).await;
     let dir = tree(&first, "project", &[("go.sh", "echo ran > out.txt\n")]);
-    let mut client = run(&first, &dir, &[], &["sh", "go.sh"]);
+    let state = first.dir.path().join("state");
+    let state = state.to_str().unwrap();
+    let mut client = run(&first, &dir, &["--state-dir", state], &["sh", "go.sh"]);
     assert_eq!(client.exit_within(LONG).await, 6);
     let told = error(&client);
     assert!(
@@ -135,64 +137,59 @@ async fn the_worker_decides() {
         "{told}"
     );
 
+    let mut identity = Process::start(
+        &[
+            "identity", "--json", "--hub", &first.url, "--state-dir", state,
+        ],
+        &[],
+    );
+    let user = identity.event("identity").await["user"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
     let place = tempfile::tempdir().unwrap();
     let rules = format!(
-        "[[allow]]\ncommand = [\"sh\", \"go.sh\"]\nrooms = [\"{}\"]\n[[allow]]\ncommand = [\"sh\", \"go.sh\", \"**\"]\nrooms = [\"elsewhere\"]\n",
+        "[[allow]]\ncommand = [\"sh\", \"go.sh\"]\nrooms = [\"{}\"]\n\
+         [[allow]]\ncommand = [\"sh\", \"go.sh\", \"room\"]\nrooms = [\"elsewhere\"]\n\
+         [[allow]]\ncommand = [\"sh\", \"go.sh\", \"user\"]\nusers = [\"{user}\"]\n",
         first.room
     );
     let file = policy(&place, &rules);
     let work = place.path().join("work");
-    let mut worker = Process::start(
-        &[
-            "worker",
-            "--json",
-            "--hub",
-            &first.url,
-            "--room",
-            &first.room,
-            "--token",
-            &first.token,
-            "--policy",
-            &file,
-            "--work-dir",
-            work.to_str().unwrap(),
-        ],
-        &[],
-    );
+    let at = [
+        "--hub", &first.url, "--room", &first.room, "--token", &first.token,
+    ];
+    let mut args = vec!["worker", "--json", "--policy", &file];
+    args.extend(["--work-dir", work.to_str().unwrap()]);
+    args.extend(at);
+    let mut worker = Process::start(&args, &[]);
     let id = worker.event("registered").await["worker"]
         .as_str()
         .unwrap()
         .to_owned();
     let out = place.path().join("out");
-    let here = |argv: &[&str]| {
-        let mut args = vec![
-            "run",
-            dir.to_str().unwrap(),
-            "--json",
-            "--hub",
-            &first.url,
-            "--room",
-            &first.room,
-            "--token",
-            &first.token,
-            "--worker",
-            &id,
-            "-o",
-            out.to_str().unwrap(),
-            "--",
-        ];
+    let here = |flags: &[&str], argv: &[&str]| {
+        let mut args = vec!["run", dir.to_str().unwrap(), "--json", "--worker", &id];
+        args.extend(["-o", out.to_str().unwrap()]);
+        args.extend(at);
+        args.extend(flags);
+        args.extend(["--", "sh", "go.sh"]);
         args.extend(argv);
         Process::start(&args, &[])
     };
-    let mut client = here(&["sh", "go.sh"]);
+    let mut client = here(&[], &[]);
     assert_eq!(names(&results(&mut client).await), ["out.txt"]);
-    let mut client = here(&["sh", "go.sh", "more"]);
-    assert_eq!(client.exit_within(LONG).await, 6);
-    let told = error(&client);
-    assert!(
-        told.contains("ask its owner to add: [[allow]] command = [\"sh\", \"go.sh\", \"more\"]"),
-        "{told}"
-    );
+    let mut client = here(&["--state-dir", state], &["user"]);
+    assert_eq!(names(&results(&mut client).await), ["out.txt"]);
+    for word in ["room", "user"] {
+        let mut client = here(&[], &[word]);
+        assert_eq!(client.exit_within(LONG).await, 6);
+        let told = error(&client);
+        let rule =
+            format!("ask its owner to add: [[allow]] command = [\"sh\", \"go.sh\", \"{word}\"]");
+        assert!(told.contains(&rule), "{told}");
+    }
 }
 
 /// A policy with a mistake, or beside the flag that allows everything, keeps the worker from starting.

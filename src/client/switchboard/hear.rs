@@ -26,6 +26,7 @@ impl Client {
             FromHub::PeerMessage {
                 from_peer_id,
                 payload,
+                ..
             } if from_peer_id == self.worker_id() => match PeerMessage::parse(&payload) {
                 Ok(message) => self.hear_worker(message),
                 Err(error) => tracing::warn!(%error, "a message of the worker was not understood"),

@@ -183,7 +183,7 @@ impl Worker {
     fn settings_for(&self, holder: &PeerId) -> JobSettings {
         let asker = Asker {
             room: self.room.clone(),
-            user: holder.to_string(),
+            user: self.users.get(holder).cloned().unwrap_or_default(),
         };
         JobSettings {
             asker,
