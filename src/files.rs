@@ -120,6 +120,12 @@ impl Reception {
         }
     }
 
+    /// Its end will not come: the part that is here goes.
+    pub async fn give_up(self, reason: &str) {
+        drop(self.sink);
+        self.milestones.broke(reason).await;
+    }
+
     /// Resolves when the transfer is to stop.
     pub async fn stopped(&self) {
         self.milestones.stopped().await;

@@ -4,41 +4,15 @@
 mod support;
 
 use std::process::Stdio;
-use std::time::Duration;
 
-use support::{Lab, PATIENCE, Process};
+use support::{Lab, PATIENCE};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-async fn second_worker(lab: &Lab, memory: &str) -> (Process, String) {
-    let work = lab.dir.path().join("second");
-    let args = [
-        "worker",
-        "--json",
-        "--allow-commands",
-        "--hub",
-        &lab.url,
-        "--work-dir",
-        work.to_str().unwrap(),
-        "--room",
-        &lab.room,
-        "--token",
-        &lab.token,
-        "--gpu-memory-mb",
-        memory,
-    ];
-    let mut worker = Process::start(&args, &[]);
-    let id = worker.event("registered").await["worker"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    (worker, id)
-}
 
 /// At a terminal, the free workers are listed with the largest first, and a number chooses.
 #[actix_rt::test]
 async fn a_person_at_a_terminal_is_asked() {
     let lab = Lab::with(&["--allow-commands", "--gpu-memory-mb", "8000"]).await;
-    let (mut other, id) = second_worker(&lab, "24000").await;
+    let (mut other, id) = lab.another_worker(&["--gpu-memory-mb", "24000"]).await;
     let package = lab.package("a", "echo hello");
     // `script` gives the program a terminal of its own.
     let command = format!(
@@ -96,26 +70,9 @@ async fn a_person_at_a_terminal_is_asked() {
 #[actix_rt::test]
 async fn without_a_terminal_a_choice_has_to_be_made_before() {
     let lab = Lab::with(&["--allow-commands", "--gpu-memory-mb", "8000"]).await;
-    let (mut other, id) = second_worker(&lab, "24000").await;
+    let (mut other, id) = lab.another_worker(&["--gpu-memory-mb", "24000"]).await;
     let package = lab.package("a", "echo hello");
-    let run = |flags: &[&str]| {
-        let out = lab.out();
-        let mut args = vec![
-            "run",
-            package.to_str().unwrap(),
-            "--json",
-            "--hub",
-            &lab.url,
-            "--room",
-            &lab.room,
-            "--token",
-            &lab.token,
-            "-o",
-            out.to_str().unwrap(),
-        ];
-        args.extend(flags);
-        Process::start(&args, &[])
-    };
+    let run = |flags: &[&str]| lab.run_in_room(&package, flags);
     let mut undecided = run(&[]);
     assert_eq!(undecided.exit().await, 4, "{}", undecided.stdout());
     assert!(
@@ -127,9 +84,7 @@ async fn without_a_terminal_a_choice_has_to_be_made_before() {
     assert_eq!(auto.event("chosen").await["worker"], id.as_str());
     assert_eq!(auto.exit().await, 0);
     other
-        .event_where("status", Duration::from_secs(20), |event| {
-            event["status"] == "available"
-        })
+        .event_where("status", PATIENCE, |event| event["status"] == "available")
         .await;
     let mut named = run(&["--worker", &lab.worker_id]);
     assert_eq!(
@@ -143,17 +98,11 @@ async fn without_a_terminal_a_choice_has_to_be_made_before() {
 #[actix_rt::test]
 async fn the_workers_of_a_room_are_listed() {
     let lab = Lab::with(&["--allow-commands", "--gpu-memory-mb", "8000"]).await;
-    let (_other, id) = second_worker(&lab, "24000").await;
+    let (_other, id) = lab.another_worker(&["--gpu-memory-mb", "24000"]).await;
     let mut holder = lab.peer("client").await;
     holder.reserve(&id).await;
     holder.until_status(&id, "busy", PATIENCE).await;
-    let list = |flags: &[&str]| {
-        let mut args = vec![
-            "workers", "--hub", &lab.url, "--room", &lab.room, "--token", &lab.token,
-        ];
-        args.extend(flags);
-        Process::start(&args, &[])
-    };
+    let list = |flags: &[&str]| lab.workers(flags);
     let mut all = list(&["--json"]);
     assert_eq!(all.exit().await, 0);
     let shown = all.events();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -302,4 +303,65 @@ fn the_help_teaches() {
     }
     assert_eq!(place.loaner("").code, 2);
     assert!(place.names().is_empty());
+}
+
+/// A look at the settings makes nothing, and tells of a place where no store can be.
+#[test]
+fn settings_are_checked_and_nothing_is_made() {
+    let place = Place::new().file("notes", "no store");
+    let ended = place.loaner("hub --check-config --json --store new/hub.sqlite");
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let event: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(
+        (&event["event"], &event["store_state"]),
+        (&"config".into(), &"absent".into())
+    );
+    assert_eq!(place.loaner("hub --check-config").code, 0);
+    place.fails(
+        "hub --check-config --store notes",
+        1,
+        &["notes is not a hub's store", "choose another file"],
+    );
+    let below = "hub --check-config --store notes/hub.sqlite";
+    place.fails(below, 1, &["notes/hub.sqlite cannot be made"]);
+    assert_eq!(place.names(), ["notes"]);
+    let notes = fs::read_to_string(place.dir.path().join("notes"));
+    assert_eq!(notes.unwrap(), "no store");
+}
+
+/// The settings of a hub that runs can be checked beside it, which it does not notice; so can those of one that has
+/// stopped.
+#[test]
+fn settings_are_checked_while_their_hub_runs() {
+    let place = Place::new();
+    let mut hub = Command::new(env!("CARGO_BIN_EXE_loaner"))
+        .args(["hub", "--listen", "127.0.0.1:0", "--store", "hub.sqlite"])
+        .current_dir(place.dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(hub.stdout.take().unwrap()).lines();
+    let told = out.next().unwrap().unwrap();
+    assert!(told.starts_with("The hub listens on "), "{told}");
+    let names = place.names();
+    let check = "hub --check-config --store hub.sqlite";
+    for _ in 0..2 {
+        let ended = place.loaner(check);
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        let store = "hub.sqlite (in use by a hub that runs)";
+        assert!(ended.out.contains(store), "{}", ended.out);
+    }
+    assert_eq!(place.names(), names);
+    assert_eq!(hub.try_wait().unwrap(), None, "it runs on");
+    let pid = nix::unistd::Pid::from_raw(hub.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(hub.wait().unwrap().success());
+    assert_eq!(place.names(), ["hub.sqlite"]);
+    let kept = fs::read(place.dir.path().join("hub.sqlite")).unwrap();
+    let ended = place.loaner(check);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(!ended.out.contains("in use"), "{}", ended.out);
+    assert_eq!(place.names(), ["hub.sqlite"]);
+    assert!(fs::read(place.dir.path().join("hub.sqlite")).unwrap() == kept);
 }

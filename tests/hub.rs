@@ -12,9 +12,17 @@ mod http;
 mod identity;
 #[path = "hub/lifecycle.rs"]
 mod lifecycle;
+#[path = "hub/notices.rs"]
+mod notices;
+#[path = "hub/origins.rs"]
+mod origins;
 #[path = "hub/registration.rs"]
 mod registration;
 #[path = "hub/relay.rs"]
 mod relay;
+#[path = "hub/renewal.rs"]
+mod renewal;
 #[path = "hub/support.rs"]
 mod support;
+#[path = "hub/time_zone.rs"]
+mod time_zone;

@@ -19,7 +19,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 const KILLS: usize = 100;
 /// Messages that wait for their receipt, at most.
 const AHEAD: usize = 8;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A hub that is killed when dropped.
 struct Hub {

@@ -12,6 +12,8 @@ mod laws;
 mod model;
 #[path = "hub_store/queue.rs"]
 mod queue;
+#[path = "hub_store/versions.rs"]
+mod versions;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};

@@ -1,6 +1,10 @@
 //! What a user's devices find in their inbox, who a process is at a hub, and a hub with a private CA.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "inbox/follow.rs"]
+mod follow;
+#[path = "inbox/reservations.rs"]
+mod reservations;
 mod support;
 
 use std::path::Path;
@@ -200,44 +204,6 @@ async fn two_runs_of_one_user_do_not_disturb_each_other() {
     assert_eq!(jobs, expected);
 }
 
-/// A worker that stops while it is reserved says so; so does a lease that nobody used.
-#[actix_rt::test]
-async fn a_reservation_that_is_withdrawn_is_told() {
-    let mut lab = Lab::new().await;
-    let state = lab.dir.path().join("state");
-    let mut share = loaner(&["identity", "--share"], &lab.url, &state);
-    assert_eq!(share.exit().await, 0);
-    let kept = std::fs::read_dir(state.join("identity"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    let kept = std::fs::read_to_string(kept.path().join("client.json")).unwrap();
-    let kept: Value = serde_json::from_str(&kept).unwrap();
-    let mut answer = awc::Client::new()
-        .post(format!("{}/anonymous-signin", lab.url))
-        .send_json(&json!({ "refresh_token": kept["refresh_token"] }))
-        .await
-        .unwrap();
-    let answer: Value = answer.json().await.unwrap();
-    let id_token = answer["id_token"].as_str().unwrap().to_owned();
-    let mut peer = support::Peer::connect(&lab.url, "a-client".to_owned(), id_token.clone()).await;
-    peer.say(
-        json!({ "type": "register", "peer_id": "a-client", "room_id": lab.room, "token": lab.token,
-        "id_token": id_token, "role": "client" }),
-    );
-    peer.hear("registered_auth").await;
-    peer.message(
-        &lab.worker_id,
-        json!({ "app_message_type": "job_request", "job_id": "j-1", "job_type": "training" }),
-    );
-    peer.hear_message("job_response").await;
-    lab.worker.signal(Signal::SIGTERM);
-    assert_eq!(lab.worker.exit().await, 0);
-    let told = inbox(&lab.url, &state, &[]).await;
-    assert_eq!(told, changes("j-1", &["reserved", "withdrawn"]));
-}
-
 /// Without a place for an identity everything works but the inbox, and that is said once.
 #[actix_rt::test]
 async fn a_state_directory_that_cannot_be_written_stops_nothing() {
@@ -370,8 +336,10 @@ async fn a_hub_with_a_private_authority_serves_a_whole_run() {
         .to_owned();
     assert!(url.starts_with("https://"), "{url}");
     let work = file("work");
+    let socket = url.replacen("https", "wss", 1);
     let args = [
-        "worker", "--json", "--allow-commands", "--hub", &url, "--hub-ca", &ca, "--work-dir", &work,
+        "worker", "--json", "--allow-commands", "--hub", &socket, "--hub-ca", &ca, "--work-dir",
+        &work,
     ];
     let mut worker = Process::start(&args, &[]);
     let session = worker.event("registered").await["session"]
@@ -398,6 +366,21 @@ async fn a_hub_with_a_private_authority_serves_a_whole_run() {
     };
     let mut distrustful = run(&[]);
     assert_eq!(distrustful.exit().await, 3, "{}", distrustful.stdout());
+    for part in ["not trusted", "UnknownIssuer", "--hub-ca FILE"] {
+        assert!(
+            distrustful.stdout().contains(part),
+            "{}",
+            distrustful.stdout()
+        );
+    }
+    let args = ["worker", "--json", "--hub", &url, "--work-dir", &work];
+    let mut distrustful = Process::start(&args, &[]);
+    assert_eq!(distrustful.exit().await, 3, "{}", distrustful.stdout());
+    assert!(
+        distrustful.stdout().contains("--hub-ca FILE"),
+        "{}",
+        distrustful.stdout()
+    );
     let mut trusting = run(&[("LOANER_HUB_CA", &ca)]);
     assert_eq!(
         trusting.exit().await,

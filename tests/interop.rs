@@ -12,7 +12,12 @@ mod alone;
 mod foreign_client;
 #[path = "interop/foreign_worker.rs"]
 mod foreign_worker;
-#[path = "interop/process.rs"]
-mod process;
+#[path = "interop/inference.rs"]
+mod inference;
+#[allow(dead_code)]
+#[path = "support/namespace.rs"]
+mod namespace;
+#[path = "support/program.rs"]
+mod program;
 #[path = "interop/scene.rs"]
 mod scene;

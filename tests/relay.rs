@@ -11,9 +11,11 @@ mod coturn;
 mod credentials;
 #[path = "relay/meeting.rs"]
 mod meeting;
+#[path = "support/namespace.rs"]
+mod namespace;
 #[allow(dead_code)]
-#[path = "interop/process.rs"]
-mod process;
+#[path = "support/program.rs"]
+mod program;
 #[path = "relay/scene.rs"]
 mod scene;
 #[path = "relay/silent.rs"]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::stub::StubHub;
-use support::{Lab, PATIENCE, Process, alive, pid_in, zip};
+use support::{DEAF, Lab, PATIENCE, alive, zip};
 
 fn request(job: &str, requirements: Value) -> Value {
     json!({ "app_message_type": "job_request", "job_id": job, "job_type": "training",
@@ -42,9 +42,8 @@ async fn a_fitting_request_is_accepted_and_reserves_the_worker() {
 async fn without_a_socket_messages_are_logged_and_nothing_breaks() {
     let mut hub = StubHub::start();
     let dir = tempfile::tempdir().unwrap();
-    let work = dir.path().to_str().unwrap();
-    let args = ["worker", "--json", "--hub", &hub.url, "--work-dir", work];
-    let mut worker = Process::start(&args, &[("LOANER_LOG", "info,loaner=debug")]);
+    let env = [("LOANER_LOG", "info,loaner=debug")];
+    let mut worker = support::worker(&hub.url, dir.path(), &[], &env);
     worker.event("registered").await;
     hub.frame("register").await;
     hub.say(json!({ "type": "peer_message", "from_peer_id": "c", "to_peer_id": "w-1", "payload": request("j1", json!({})) }));
@@ -127,8 +126,7 @@ async fn an_assignment_is_followed_by_the_clients_connection() {
     let shown = client.until_status(&lab.worker_id, "busy", PATIENCE).await;
     assert_eq!(shown["metadata"]["properties"]["current_job_id"], job);
     let call = client.call(&lab.worker_id).await;
-    call.upload("a.zip", &zip(&lab.package("a", "echo hello")))
-        .await;
+    call.upload("a.zip", &lab.archive("a", "echo hello")).await;
     let texts = call.until("JOB_COMPLETE").await;
     assert!(texts.last().unwrap().contains(&job), "{texts:?}");
 }
@@ -172,13 +170,12 @@ async fn a_cancelled_job_is_acknowledged_when_it_is_gone() {
     let mut client = lab.peer("client").await;
     let job = client.reserve(&lab.worker_id).await;
     let call = client.call(&lab.worker_id).await;
-    call.upload(
-        "slow.zip",
-        &zip(&lab.package("slow", "echo pid $$; sleep 600 & wait")),
-    )
-    .await;
-    let texts = call.until("pid ").await;
-    let pid = pid_in(texts.last().unwrap());
+    let pid = call
+        .begin(
+            "slow.zip",
+            &lab.archive("slow", "echo pid $$; sleep 600 & wait"),
+        )
+        .await;
     client.message(
         &lab.worker_id,
         json!({ "app_message_type": "job_cancel", "job_id": job, "reason": "user" }),
@@ -213,16 +210,7 @@ async fn a_deaf_trainer_is_killed_after_ten_seconds() {
     let mut client = lab.peer("client").await;
     let job = client.reserve(&lab.worker_id).await;
     let call = client.call(&lab.worker_id).await;
-    call.upload(
-        "deaf.zip",
-        &zip(&lab.package(
-            "deaf",
-            "trap '' TERM; echo pid $$; while :; do sleep 1; done",
-        )),
-    )
-    .await;
-    let texts = call.until("pid ").await;
-    let pid = pid_in(texts.last().unwrap());
+    let pid = call.begin("deaf.zip", &lab.archive("deaf", DEAF)).await;
     let asked = tokio::time::Instant::now();
     client.message(
         &lab.worker_id,
@@ -292,7 +280,7 @@ async fn progress_and_success_are_reported_by_peer_message() {
     let call = client.call(&lab.worker_id).await;
     call.upload(
         "a.zip",
-        &zip(&lab.package("a", "mkdir models; echo m > models/m")),
+        &lab.archive("a", "mkdir models; echo m > models/m"),
     )
     .await;
     let starting = client.hear_message("job_status").await;

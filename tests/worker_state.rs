@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::stub::StubHub;
-use support::{Lab, PATIENCE, Process, zip};
+use support::{Lab, PATIENCE, Process};
 
 fn properties(shown: &Value) -> &Value {
     &shown["metadata"]["properties"]
@@ -17,11 +17,8 @@ fn properties(shown: &Value) -> &Value {
 
 /// A worker against a hub that is steered.
 fn worker(hub: &StubHub, dir: &tempfile::TempDir) -> Process {
-    let work = dir.path().to_str().unwrap();
-    let args = [
-        "worker", "--json", "--allow-commands", "--hub", &hub.url, "--work-dir", work,
-    ];
-    Process::start(&args, &[("LOANER_LOG", "info,loaner=debug")])
+    let env = [("LOANER_LOG", "info,loaner=debug")];
+    support::worker(&hub.url, dir.path(), &["--allow-commands"], &env)
 }
 
 /// STATE-03: an accepted request shows as reserved, with the pending job.
@@ -51,8 +48,7 @@ async fn the_status_follows_the_job() {
     assert_eq!(properties(&shown)["pending_job_id"], Value::Null);
 
     let call = client.call(&lab.worker_id).await;
-    call.upload("a.zip", &zip(&lab.package("a", "echo hello")))
-        .await;
+    call.upload("a.zip", &lab.archive("a", "echo hello")).await;
     call.until("JOB_COMPLETE").await;
     let shown = client
         .until_status(&lab.worker_id, "available", PATIENCE)
@@ -265,24 +261,7 @@ async fn a_failed_deletion_does_not_keep_the_worker() {
 async fn a_session_string_leads_to_its_worker() {
     let lab = Lab::new().await;
     assert!(lab.session.starts_with("sleap-session:eyJyIjog"));
-    let work = lab.dir.path().join("other");
-    let mut other = Process::start(
-        &[
-            "worker",
-            "--json",
-            "--allow-commands",
-            "--hub",
-            &lab.url,
-            "--work-dir",
-            work.to_str().unwrap(),
-            "--room",
-            &lab.room,
-            "--token",
-            &lab.token,
-        ],
-        &[],
-    );
-    other.event("registered").await;
+    let _other = lab.another_worker(&[]).await;
     let mut client = lab.run(&lab.package("a", "mkdir models; echo m > models/m"), &[]);
     let chosen = client.event("chosen").await;
     assert_eq!(chosen["worker"], lab.worker_id.as_str());

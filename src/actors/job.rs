@@ -1,5 +1,6 @@
 //! The actor of `job`: it starts the work of each stage on the data plane, hears how it ended, and speaks for the job.
 
+mod place;
 mod report;
 
 use std::path::PathBuf;
@@ -16,21 +17,29 @@ use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, trans
 use crate::charts::job::{Act, Input, Job, Outcome};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
 use crate::rtc::{Channel, DataPlane};
-use crate::wire::PeerMessage;
+use crate::wire::{PackageKind, PeerMessage, fits_header};
+use crate::worker::jobs::input;
+use crate::worker::jobs::output::OutputDir;
 use crate::worker::jobs::scratch::Scratch;
 use crate::worker::jobs::work::{
     self, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
 };
 
+pub use self::place::{Claim, Dialect, Place};
+
 /// A package that a client announced on a channel.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Announcement {
     /// Its file name, known to be safe.
     pub name: String,
     /// Its size in bytes, as declared.
     pub size: u64,
+    /// What it was said to be for.
+    pub kind: Option<PackageKind>,
     /// What was said of the directory to return.
     pub output_dir: Option<String>,
+    /// For a package that is on the worker's side: where its results stay.
+    pub place: Option<Place>,
 }
 
 /// Where an announced package goes.
@@ -102,6 +111,9 @@ pub struct JobPerformer {
     scratch: Option<Scratch>,
     channel: Option<Channel>,
     announcement: Option<Announcement>,
+    /// For a package that is on the worker's side: what its client calls it, and where results go until they are there.
+    claim: Option<Claim>,
+    output: Option<OutputDir>,
     package: Option<PathBuf>,
     prepared: Option<Prepared>,
     results: Option<Results>,
@@ -140,6 +152,8 @@ pub fn job(
         scratch: Some(scratch),
         channel: None,
         announcement: None,
+        claim: None,
+        output: None,
         package: None,
         prepared: None,
         results: None,
@@ -168,15 +182,16 @@ impl JobPerformer {
             return;
         };
         let into = scratch.path().join("work");
-        let hint = self
-            .announcement
-            .as_ref()
-            .and_then(|announced| announced.output_dir.clone());
+        let announced = self.announcement.as_ref();
+        let kind = announced.and_then(|announced| announced.kind.clone());
+        let hint = announced.and_then(|announced| announced.output_dir.clone());
         let (settings, cancelled) = (self.settings.as_ref().clone(), self.cancelled.clone());
-        let back = ctx.address();
+        let (back, sent) = (ctx.address(), self.claim.is_none());
         self.working = true;
         self.plane.spawn_blocking(move || {
-            let prepared = work::prepare(&package, &into, hint.as_deref(), &settings, &cancelled);
+            let prepare = if sent { work::prepare } else { input::prepare };
+            let (kind, hint) = (kind.as_ref(), hint.as_deref());
+            let prepared = prepare(&package, &into, kind, hint, &settings, &cancelled);
             back.do_send(Worked::Prepared(prepared));
         });
     }
@@ -210,9 +225,18 @@ impl JobPerformer {
         };
         let into = scratch.path().join(work::results_name(&announced.name));
         let (cancelled, back) = (self.cancelled.clone(), ctx.address());
+        let failed = self.failure.is_some();
         self.working = true;
+        if let Some(output) = self.output.take() {
+            self.plane.spawn_blocking(move || {
+                let stored = output.store(&prepared, failed, &cancelled);
+                back.do_send(Worked::Packed(stored.map(|()| None)));
+            });
+            return;
+        }
         self.plane.spawn_blocking(move || {
-            back.do_send(Worked::Packed(work::pack(&prepared, &into, &cancelled)))
+            let packed = work::pack(&prepared, &into, failed, &cancelled);
+            back.do_send(Worked::Packed(packed));
         });
     }
 
@@ -223,14 +247,15 @@ impl JobPerformer {
         let hint = self
             .announcement
             .as_ref()
-            .and_then(|announced| announced.output_dir.clone());
+            .and_then(|announced| announced.output_dir.clone())
+            .filter(|hint| fits_header(hint));
         let milestones = self.begin_transfer(Direction::Out, ctx);
         let name = results.name();
         self.plane.spawn(crate::files::send_file(
             channel,
             results.path,
             name,
-            hint.unwrap_or_else(|| "models".to_owned()),
+            hint.unwrap_or_else(|| self.output_dir().to_owned()),
             milestones,
             |_| {},
         ));
@@ -267,7 +292,9 @@ impl JobPerformer {
 
     fn remove_scratch(&mut self, ctx: &mut Context<JobActor>) {
         let (scratch, back) = (self.scratch.take(), ctx.address());
+        let output = self.output.take();
         self.plane.spawn_blocking(move || {
+            drop(output);
             let removed = scratch
                 .map_or(Ok(()), Scratch::remove)
                 .map_err(|error| error.to_string());
@@ -284,16 +311,10 @@ impl Perform for JobPerformer {
             Act::ReportBegun => self.tell(JobEvent::Begun),
             Act::Prepare => self.prepare(ctx),
             Act::Run => self.run(ctx),
-            Act::SendStarting => {
-                self.status(
-                    "starting",
-                    0.0,
-                    format!("Initializing training: {}", self.step),
-                );
-            }
+            Act::SendStarting => self.report_starting(),
             Act::SendStepDone => {
                 self.steps_done += 1;
-                self.status("running", 1.0, format!("Training completed: {}", self.step));
+                self.report_step_done();
             }
             Act::Pack => self.pack(ctx),
             Act::ReturnResults => self.return_results(ctx),
@@ -312,7 +333,7 @@ impl Perform for JobPerformer {
 impl Handler<Admit> for JobActor {
     type Result = ();
 
-    fn handle(&mut self, admit: Admit, ctx: &mut Self::Context) {
+    fn handle(&mut self, mut admit: Admit, ctx: &mut Self::Context) {
         if self.chart().state() != "assigned" {
             let _ = admit
                 .reply
@@ -320,6 +341,10 @@ impl Handler<Admit> for JobActor {
             return;
         }
         let performer = self.performer();
+        if let Some(place) = admit.announcement.place.take() {
+            performer.claim = Some(place.claim);
+            performer.output = Some(place.output);
+        }
         performer.announcement = Some(admit.announcement);
         performer.channel = Some(admit.channel);
         let milestones = performer.begin_transfer(Direction::In, ctx);

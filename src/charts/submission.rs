@@ -1,5 +1,6 @@
 //! `submission`: the client's side of a job, from finding a worker to having its results, or knowing why not.
 
+mod book;
 mod chart;
 mod vocabulary;
 
@@ -7,6 +8,7 @@ use statig::prelude::*;
 
 use super::machine::{self, Bound, any, statechart};
 
+use book::{break_off, done, fail, out_of_turn, over};
 pub use vocabulary::{ANSWER, Act, CANCEL, DIAL, DIALS, Input, RESULTS, Timer, VERDICT, Why};
 
 type Out = machine::Out<Timer, Act>;
@@ -53,40 +55,7 @@ impl Rules {
     /// Reports of stages that the submission is not in.
     #[superstate]
     fn alive(context: &mut Out, event: &Input) -> Outcome<State> {
-        match event {
-            Input::Interrupt => fail(context, Why::Interrupted),
-            Input::Start => context.ignore("it has begun already"),
-            Input::WorkersFound | Input::NoWorker => {
-                context.ignore("nothing was asked of the hub: a late answer")
-            }
-            Input::WorkerChosen { .. } => {
-                context.ignore("the worker is chosen already, or not to be chosen yet")
-            }
-            Input::JobAccepted | Input::JobRejected => {
-                context.ignore("no request is open: a late answer")
-            }
-            Input::WorkerBusy => {
-                context.ignore("the worker is ours; a late answer to an attempt that was given up")
-            }
-            Input::ChannelOpen | Input::DialFailed => {
-                context.ignore("no connection is being set up")
-            }
-            Input::PackageSent | Input::SendFailed => {
-                context.ignore("the package is no longer on its way, or not yet")
-            }
-            Input::CommandsDone { .. } => {
-                context.ignore("the commands are done already, or not begun")
-            }
-            Input::ResultsAnnounced => {
-                context.ignore("results are taken once, after the package was sent")
-            }
-            Input::ResultsReceived | Input::ReceiveFailed => {
-                context.ignore("no results are on their way")
-            }
-            Input::JobOver { .. } | Input::JobCancelled => context.ignore("no job was sent yet"),
-            Input::LinkLost => context.ignore("there is no connection to lose"),
-            Input::Fired(_) => context.ignore("the timer belongs to another state"),
-        }
+        out_of_turn(context, event)
     }
 
     #[state(superstate = "alive")]
@@ -95,8 +64,9 @@ impl Rules {
             Input::Start => Transition(State::discovering()),
             any![
                 WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt,
+                JobCancelled, Fired
             ] => Super,
         }
     }
@@ -124,9 +94,9 @@ impl Rules {
             Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
             Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
             any![
-                Start, JobAccepted, JobRejected, WorkerBusy, ChannelOpen, DialFailed, PackageSent,
-                SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived, ReceiveFailed,
-                JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                Start, JobAccepted, JobRejected, WorkerBusy, WorkerLeft, ChannelOpen, DialFailed,
+                PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
+                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
             ] => Super,
         }
     }
@@ -142,9 +112,9 @@ impl Rules {
             Input::WorkerChosen { negotiates } => self.chosen(*negotiates),
             Input::NoWorker => fail(context, Why::NoWorker),
             any![
-                Start, WorkersFound, JobAccepted, JobRejected, WorkerBusy, ChannelOpen, DialFailed,
-                PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
-                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                Start, WorkersFound, JobAccepted, JobRejected, WorkerBusy, WorkerLeft, ChannelOpen,
+                DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
+                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
             ] => Super,
         }
     }
@@ -166,7 +136,7 @@ impl Rules {
                 context.act(Act::SendJobAssignment);
                 Transition(State::dialling(1))
             }
-            Input::JobRejected => fail(context, Why::Rejected),
+            Input::JobRejected | Input::WorkerLeft => fail(context, Why::Rejected),
             Input::Fired(Timer::Answer) => fail(context, Why::NoAnswer),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, WorkerBusy, ChannelOpen, DialFailed,
@@ -184,23 +154,16 @@ impl Rules {
                 context.act(Act::StopStreams);
                 Transition(State::cancelling())
             }
-            Input::Interrupt => {
-                context.act(Act::StopStreams);
-                fail(context, Why::Interrupted)
-            }
-            Input::LinkLost => {
-                context.act(Act::StopStreams);
-                fail(context, Why::LinkLost)
-            }
+            Input::Interrupt => break_off(context, Why::Interrupted),
+            Input::LinkLost => break_off(context, Why::LinkLost),
             Input::JobOver { ok: false } | Input::JobCancelled => {
-                context.act(Act::StopStreams);
-                fail(context, Why::JobFailed)
+                break_off(context, Why::JobFailed)
             }
             Input::JobOver { ok: true } => context.ignore("no package was sent yet"),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, Fired
             ] => Super,
         }
     }
@@ -232,7 +195,7 @@ impl Rules {
                     fail(context, Why::NotConnected)
                 }
             }
-            Input::WorkerBusy => {
+            Input::WorkerBusy | Input::WorkerLeft => {
                 context.act(Act::DropConnection);
                 fail(context, Why::Rejected)
             }
@@ -260,8 +223,8 @@ impl Rules {
             Input::JobOver { ok: true } => done(context),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
-                JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, ResultsReceived, ReceiveFailed, LinkLost,
+                Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -275,8 +238,8 @@ impl Rules {
             Input::JobOver { ok: true } => done(context),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived, ReceiveFailed,
-                LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived,
+                ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -305,8 +268,8 @@ impl Rules {
             Input::Fired(Timer::Results) => fail(context, Why::JobFailed),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsReceived,
-                ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -341,8 +304,8 @@ impl Rules {
             Input::ReceiveFailed => fail(context, Why::NotReceived),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, LinkLost, Interrupt, JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -369,8 +332,9 @@ impl Rules {
             Input::Fired(Timer::Verdict) => fail(context, Why::NoAnswer),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
+                JobCancelled, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -400,8 +364,8 @@ impl Rules {
             Input::LinkLost => context.ignore("the acknowledgement may still come through the hub"),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, Interrupt, Fired
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, Interrupt, Fired
             ] => Super,
         }
     }
@@ -414,37 +378,6 @@ impl Rules {
     #[state]
     fn failed(context: &mut Out, event: &Input) -> Outcome<State> {
         over(context, event)
-    }
-}
-
-fn over(out: &mut Out, event: &Input) -> Outcome<State> {
-    match event {
-        any![
-            Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-            ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-            ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
-        ] => out.ignore("the submission is over"),
-    }
-}
-
-fn fail(out: &mut Out, why: Why) -> Outcome<State> {
-    out.act(Act::ReportFailed(why));
-    Transition(State::failed())
-}
-
-fn done(out: &mut Out) -> Outcome<State> {
-    out.act(Act::ReportDone);
-    Transition(State::done())
-}
-
-impl Rules {
-    fn chosen(&mut self, negotiates: bool) -> Outcome<State> {
-        self.negotiates = negotiates;
-        Transition(if negotiates {
-            State::requesting()
-        } else {
-            State::dialling(1)
-        })
     }
 }
 

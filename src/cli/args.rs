@@ -130,7 +130,7 @@ pub struct WorkerArgs {
     /// The token of that room.
     #[arg(long, env = "LOANER_TOKEN", value_name = "T", hide_env_values = true)]
     pub token: Option<String>,
-    /// Run the commands that packages bring along in a loaner.toml, as this user. Without it, only `sleap-nn train` is run.
+    /// Run the commands that packages bring along in a loaner.toml, as this user. Without it, only `sleap-nn` is run.
     #[arg(long, env = "LOANER_ALLOW_COMMANDS", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     pub allow_commands: bool,
     /// Run what this file allows, and nothing else: recipes and command patterns, by room and user, with limits. It is read at
@@ -146,6 +146,15 @@ pub struct WorkerArgs {
     /// The largest package that is received, in MB.
     #[arg(long, env = "LOANER_MAX_PACKAGE_MB", value_name = "MB", default_value_t = 65_536, value_parser = clap::value_parser!(u64).range(1..=16_777_216))]
     pub max_package_mb: u64,
+    /// Let jobs read packages from this directory: a client gives a file's name instead of sending it. Needs --output-path.
+    #[arg(long, env = "LOANER_INPUT_PATH", value_name = "DIR")]
+    pub input_path: Option<PathBuf>,
+    /// Where the results of such jobs stay: in jobs/ID below this directory. Needs --input-path.
+    #[arg(long, env = "LOANER_OUTPUT_PATH", value_name = "DIR")]
+    pub output_path: Option<PathBuf>,
+    /// What people call the storage that these two directories are on.
+    #[arg(long, env = "LOANER_FILESYSTEM", value_name = "NAME")]
+    pub filesystem: Option<String>,
     /// Offer this much GPU memory (in MB) instead of asking the driver.
     #[arg(long, env = "LOANER_GPU_MEMORY_MB", value_name = "MB")]
     pub gpu_memory_mb: Option<u64>,
@@ -155,7 +164,7 @@ pub struct WorkerArgs {
 #[derive(Debug, ClapArgs)]
 #[command(
     override_usage = "loaner run [OPTIONS] <PACKAGE> --session <STRING> [-- COMMAND...]\n       loaner run [OPTIONS] <PACKAGE> --room <ID> --token <T> [--worker <ID> | --auto-select] [-- COMMAND...]",
-    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n  loaner run . --session sleap-session:eyJy... -- python train.py --epochs 10\n  loaner run . --session sleap-session:eyJy... --outputs 'models/**' -- sh -c 'make all'\n\nPACKAGE is a directory or a .zip file with a train-script.sh (sleap-nn) or a loaner.toml\n(any command, where the worker allows it). Results arrive as a .zip in the output\ndirectory; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nWith -- COMMAND, PACKAGE is any directory: it is packed, less what its .gitignore and\n.loanerignore files name, and the command runs in it at the worker. Every file that it\nmakes or changes comes back, unless --outputs or a loaner.toml in the directory says\nwhat does; that file may also set env, inputs, resources, stop and progress.\n\nA command tells its progress by printing lines like: ::loaner progress 3/10 loss=0.25\n\nExit codes and configuration: loaner --help"
+    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n  loaner run . --session sleap-session:eyJy... -- python train.py --epochs 10\n  loaner run . --session sleap-session:eyJy... --outputs 'models/**' -- sh -c 'make all'\n\nPACKAGE is a directory or a .zip file with a train-script.sh or track-script.sh\n(sleap-nn), or a loaner.toml (any command, where the worker allows it). Results arrive\nas a .zip in the output directory, those of a track-script.sh as the file that it\nnames; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nWith -- COMMAND, PACKAGE is any directory: it is packed, less what its .gitignore and\n.loanerignore files name, and the command runs in it at the worker. Every file that it\nmakes or changes comes back, unless --outputs or a loaner.toml in the directory says\nwhat does; that file may also set env, inputs, resources, stop and progress.\n\nA command tells its progress by printing lines like: ::loaner progress 3/10 loss=0.25\n\nExit codes and configuration: loaner --help"
 )]
 pub struct RunArgs {
     /// The package: a directory, or a .zip file.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use loaner::hub::auth::{Algorithm, AuthConfig, Jwks, KeySource, Secret};
 use loaner::hub::ice::IceConfig;
-use loaner::hub::store::Place;
+use loaner::hub::store::{Examined, Place};
 use loaner::hub::{Hub, HubConfig, HubLimits, TlsFiles};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
@@ -57,7 +57,7 @@ pub async fn run(args: HubArgs, json: bool) -> Result<(), Failure> {
 }
 
 fn check_config(config: &HubConfig, json: bool) -> Result<(), Failure> {
-    Hub::check(config).map_err(|error| Failure::new(Exit::Other, error))?;
+    let examined = Hub::check(config).map_err(|error| Failure::new(Exit::Other, error))?;
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     let store = match &config.store {
         Place::File(path) => path.display().to_string(),
@@ -69,13 +69,17 @@ fn check_config(config: &HubConfig, json: bool) -> Result<(), Failure> {
         .collect();
     print(
         json,
-        &json!({ "event": "config", "listen": listen, "store": store, "node": config.node,
+        &json!({ "event": "config", "listen": listen, "store": store, "store_state": examined.as_ref(), "node": config.node,
             "tls": config.tls.is_some(), "limits": limits }),
         || {
             format!(
-                "A hub could start with these settings.\n  listen: {}{}\n  store:  {store}\n  limits: {}",
+                "A hub could start with these settings.\n  listen: {}{}\n  store:  {store}{}\n  limits: {}",
                 listen.join(", "),
                 if config.tls.is_some() { " (TLS)" } else { "" },
+                match examined {
+                    Examined::InUse => " (in use by a hub that runs)",
+                    Examined::Absent | Examined::Idle => "",
+                },
                 limits.join("\n          ")
             )
         },

@@ -155,7 +155,8 @@ fn show(report: &Report, json: bool) {
             "Done. The job returned no files.".to_owned()
         });
     };
-    // It has just been verified by size; a list that cannot be read is no reason to call the job failed.
+    // It has just been verified by size; a list that cannot be read is no reason to call the job failed. The result of an
+    // inference is no archive.
     let entries = list(results).unwrap_or_default();
     let size = results.metadata().map_or(0, |metadata| metadata.len());
     let event = json!({
@@ -168,9 +169,10 @@ fn show(report: &Report, json: bool) {
     });
     print(json, &event, || {
         let mut text = format!(
-            "Done. The results are in {} ({}):",
+            "Done. The results are in {} ({}){}",
             results.display(),
-            indicatif::HumanBytes(size)
+            indicatif::HumanBytes(size),
+            if entries.is_empty() { "" } else { ":" }
         );
         const SHOWN: usize = 20;
         for (name, bytes) in entries.iter().take(SHOWN) {

@@ -1,6 +1,7 @@
 //! `loaner worker`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use loaner::actors::session::HubAccess;
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
@@ -9,7 +10,9 @@ use loaner::worker::jobs::archive::UnpackLimits;
 use loaner::worker::jobs::keeper::own_exe;
 use loaner::worker::jobs::scratch::default_base;
 use loaner::worker::policy::{Asker, Policy};
-use loaner::worker::{Capabilities, JobSettings, Notice, RunningWorker, WorkerConfig, WorkerError};
+use loaner::worker::{
+    Capabilities, IoPaths, JobSettings, Notice, RunningWorker, WorkerConfig, WorkerError,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -22,6 +25,7 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let room = super::room(args.room, args.token)?;
     let policy = policy(args.policy.as_deref(), args.allow_commands)?;
+    let paths = paths(args.input_path, args.output_path, args.filesystem)?;
     if let Some(warning) = check_socket_buffers() {
         tracing::warn!("{warning}");
     }
@@ -47,6 +51,7 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             limits: UnpackLimits::default(),
             max_package: args.max_package_mb.saturating_mul(1_000_000),
         },
+        paths,
         rtc: RtcConfig::default(),
         plane,
     };
@@ -72,6 +77,24 @@ fn policy(file: Option<&Path>, allow_commands: bool) -> Result<Policy, Failure> 
         (Some(file), false) => Policy::load(file).map_err(|error| Failure::new(Exit::Usage, error)),
         (None, true) => Ok(Policy::all_commands()),
         (None, false) => Ok(Policy::recipes_only()),
+    }
+}
+
+/// Two directories, which are of no use without each other.
+fn paths(
+    input: Option<PathBuf>,
+    output: Option<PathBuf>,
+    filesystem: Option<String>,
+) -> Result<Option<Arc<IoPaths>>, Failure> {
+    match (input, output) {
+        (Some(input), Some(output)) => IoPaths::open(&input, &output, filesystem)
+            .map(|paths| Some(Arc::new(paths)))
+            .map_err(|error| Failure::new(Exit::File, error)),
+        (None, None) if filesystem.is_none() => Ok(None),
+        _ => Err(Failure::say(
+            Exit::Usage,
+            "jobs on files of this machine need two directories: give both --input-path DIR and --output-path DIR",
+        )),
     }
 }
 

@@ -7,12 +7,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::wire::safe_name;
+use crate::wire::{PackageKind, safe_name};
 use crate::worker::jobs::archive::{ArchiveError, list};
 use crate::worker::jobs::manifest::{MANIFEST, Manifest};
 use crate::worker::jobs::pack::{Selection, pack_dir};
 use crate::worker::jobs::scratch::{ScratchError, ScratchRoot, default_base};
 use crate::worker::jobs::script::TRAIN_SCRIPT;
+use crate::worker::jobs::track::TRACK_SCRIPT;
 
 pub use self::command::Command;
 
@@ -25,6 +26,8 @@ pub struct Package {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
+    /// What it is for: inference, where it has that script alone.
+    pub kind: PackageKind,
     /// The GPU memory that its manifest asks for, in bytes.
     pub gpu_memory: Option<u64>,
     /// Holds an archive that was made for this submission only. What a killed client left goes with the next.
@@ -58,7 +61,7 @@ pub enum PackageError {
     Archive(#[from] ArchiveError),
     /// It holds nothing to run.
     #[error(
-        "{path} is not a package: it has neither {TRAIN_SCRIPT} nor {MANIFEST} at its top or in its one directory"
+        "{path} is not a package: it has neither {TRAIN_SCRIPT} nor {MANIFEST} nor {TRACK_SCRIPT} at its top or in its one directory"
     )]
     NothingToRun {
         /// What was given.
@@ -117,6 +120,7 @@ impl Given {
     /// Packs the directory under one top directory of its own name.
     fn pack(
         &self,
+        kind: PackageKind,
         selection: &Selection,
         gpu_memory: Option<u64>,
         cancelled: &AtomicBool,
@@ -140,6 +144,7 @@ impl Given {
             path,
             name,
             size: size.len(),
+            kind,
             gpu_memory,
             _made: Some(made),
         })
@@ -152,19 +157,19 @@ impl Given {
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let is_runnable = |entry: &String| {
-            [TRAIN_SCRIPT, MANIFEST]
-                .iter()
-                .any(|file| entry == file || *entry == format!("{stem}/{file}"))
-        };
         let entries = list(&self.path).map_err(PackageError::Unreadable)?;
-        if !entries.iter().any(|(entry, _)| is_runnable(entry)) {
-            return Err(PackageError::NothingToRun { path: self.shown });
-        }
+        let kind = kind_of(|file| {
+            let nested = format!("{stem}/{file}");
+            entries
+                .iter()
+                .any(|(entry, _)| entry == file || *entry == nested)
+        })
+        .ok_or(PackageError::NothingToRun { path: self.shown })?;
         Ok(Package {
             path: self.path,
             name,
             size,
+            kind,
             gpu_memory: None,
             _made: None,
         })
@@ -182,10 +187,9 @@ impl Package {
             return given.archive(metadata.len());
         }
         given.name(&format!("{}.zip", given.base))?;
-        let is_file = |file: &&str| given.path.join(file).is_file();
-        if ![TRAIN_SCRIPT, MANIFEST].iter().any(is_file) {
+        let Some(kind) = kind_of(|file| given.path.join(file).is_file()) else {
             return Err(PackageError::NothingToRun { path: given.shown });
-        }
+        };
         // What is wrong with a manifest is for the worker to say: it may be of a later version.
         let text = command::manifest_text(&given.path).ok().flatten();
         let manifest = text.and_then(|text| Manifest::parse(&text).ok());
@@ -195,7 +199,7 @@ impl Package {
             ..Selection::default()
         };
         let gpu_memory = manifest.and_then(|job| job.terms.resources.gpu_memory);
-        given.pack(&selection, gpu_memory, cancelled)
+        given.pack(kind, &selection, gpu_memory, cancelled)
     }
 
     /// Packs a directory with a command that is to be run in it, less what its `.gitignore` and `.loanerignore` files
@@ -220,6 +224,15 @@ impl Package {
             always: Vec::new(),
         };
         let gpu_memory = manifest.terms.resources.gpu_memory;
-        given.pack(&selection, gpu_memory, cancelled)
+        given.pack(PackageKind::Train, &selection, gpu_memory, cancelled)
+    }
+}
+
+/// What a package is for, by the files that it has; `None` if there is nothing to run.
+fn kind_of(has: impl Fn(&str) -> bool) -> Option<PackageKind> {
+    if has(TRAIN_SCRIPT) || has(MANIFEST) {
+        Some(PackageKind::Train)
+    } else {
+        has(TRACK_SCRIPT).then_some(PackageKind::Track)
     }
 }

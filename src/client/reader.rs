@@ -107,7 +107,11 @@ impl Reader {
     async fn text(&mut self, text: &str) {
         match ChannelText::parse(text) {
             Ok(ChannelText::Log(text)) => self.ui.output(&text),
-            Ok(ChannelText::TrackLog(text)) => self.ui.output(&format!("{text}\n")),
+            Ok(ChannelText::TrackLog(text)) if text.starts_with('\r') => self.ui.output(&text),
+            Ok(ChannelText::TrackLog(text)) => {
+                self.ui
+                    .output(&format!("{}\n", text.trim_end_matches(['\r', '\n'])));
+            }
             Ok(ChannelText::FileMeta { name, size, .. }) => self.announced(name, size).await,
             Ok(ChannelText::EndOfFile) => {
                 if let Some(reception) = self.reception.take() {

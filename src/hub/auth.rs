@@ -166,21 +166,21 @@ impl Verifier {
     /// Fetches the published keys if they are old, so that the first who comes need not wait. Whether there are any
     /// now, or are none to be fetched. It must run in an actix system.
     pub async fn prefetch(&self) -> bool {
-        match &self.remote {
-            Some(remote) => {
-                remote.freshen().await;
-                remote.loaded()
-            }
-            None => true,
+        if let Some(remote) = &self.remote {
+            remote.freshen().await;
         }
+        self.has_keys()
+    }
+
+    /// Whether the published keys were fetched once, or are none to be fetched.
+    pub fn has_keys(&self) -> bool {
+        self.remote.as_ref().is_none_or(|remote| remote.loaded())
     }
 
     fn last_word(&self, refusal: Refusal) -> TokenError {
         match refusal {
             Refusal::Final(error) => error,
-            Refusal::Unknown if self.remote.as_ref().is_some_and(|remote| !remote.loaded()) => {
-                TokenError::KeysUnavailable
-            }
+            Refusal::Unknown if !self.has_keys() => TokenError::KeysUnavailable,
             Refusal::Unknown => TokenError::Invalid("it is not signed with a key that is known"),
         }
     }

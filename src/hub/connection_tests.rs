@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use awc::ws::{Frame as WsFrame, Message};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::hub::auth::{AuthConfig, Verifier};
+use crate::hub::engine::tests::Nowhere;
 use crate::hub::engine::{
     Attached, DeviceKey, Engine, EngineFigures, PostRefused, Posting, RoomRecord, Sink,
 };
@@ -19,9 +22,18 @@ use crate::hub::{HubConfig, server};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A message to this user is a defect.
 const DEFECT: &str = "defect";
+/// A message to this user holds the hub's thread.
+const GATE: &str = "gate";
 
-/// An engine that greets, and panics when it is given a message for [`DEFECT`].
-struct Fragile;
+/// An engine that greets, panics when it is given a message for [`DEFECT`], holds its thread at one for [`GATE`], and
+/// otherwise leads nowhere.
+#[derive(Default)]
+struct Fragile {
+    /// Its thread is at the gate, and when it may go on.
+    gate: Option<(Sender<()>, Mutex<Receiver<()>>)>,
+    /// Whose messages came, in their order.
+    order: Mutex<Vec<Arc<str>>>,
+}
 
 impl Engine for Fragile {
     fn attach(
@@ -38,25 +50,47 @@ impl Engine for Fragile {
             expired: 0,
         });
     }
-    fn detach(&self, _: &DeviceKey, _: ConnId, _: bool) {}
     fn post(
         &self,
-        _: &DeviceKey,
+        from: &DeviceKey,
         posting: Posting,
         _: Option<Arc<dyn Sink>>,
     ) -> Result<(), PostRefused> {
         assert!(&*posting.user != DEFECT, "a defect, made for this test");
+        if &*posting.user == GATE
+            && let Some((reached, go)) = &self.gate
+        {
+            reached.send(()).unwrap();
+            go.lock().unwrap().recv().unwrap();
+        }
+        self.order.lock().unwrap().push(Arc::clone(&from.user));
         Err(PostRefused::MailboxFull)
     }
-    fn acknowledge(&self, _: &DeviceKey, _: ConnId, _: u64) {}
-    fn tick(&self) {}
-    fn save_room(&self, _: RoomRecord) {}
-    fn forget_room(&self, _: &str) {}
-    fn save_peer(&self, _: &str, _: &str, _: &str) {}
-    fn figures(&self) -> EngineFigures {
-        EngineFigures::default()
+    fn detach(&self, device: &DeviceKey, conn: ConnId, resumable: bool) {
+        Nowhere.detach(device, conn, resumable);
     }
-    fn flush(&self, _: Duration) -> BoxFuture<'static, bool> {
+    fn acknowledge(&self, device: &DeviceKey, conn: ConnId, up_to: u64) {
+        Nowhere.acknowledge(device, conn, up_to);
+    }
+    fn tick(&self) {
+        Nowhere.tick();
+    }
+    fn save_room(&self, room: RoomRecord) {
+        Nowhere.save_room(room);
+    }
+    fn forget_room(&self, id: &str) {
+        Nowhere.forget_room(id);
+    }
+    fn save_peer(&self, room: &str, peer: &str, user: &str) {
+        Nowhere.save_peer(room, peer, user);
+    }
+    fn figures(&self) -> EngineFigures {
+        Nowhere.figures()
+    }
+    fn flush(&self, within: Duration) -> BoxFuture<'static, bool> {
+        Nowhere.flush(within)
+    }
+    fn close(&self, _: Duration) -> BoxFuture<'static, bool> {
         Box::pin(std::future::ready(true))
     }
 }
@@ -65,10 +99,14 @@ type Socket = actix_codec::Framed<awc::BoxedSocket, awc::ws::Codec>;
 
 /// A hub with one thread, so that all connections share it.
 fn hub() -> (Arc<Core>, SocketAddr) {
+    hub_over(Arc::new(Fragile::default()))
+}
+
+fn hub_over(engine: Arc<Fragile>) -> (Arc<Core>, SocketAddr) {
     let mut config = HubConfig::default();
     config.limits.threads = 1;
     let verifier = Verifier::new(AuthConfig::default(), &[7; 32]).unwrap();
-    let core = Arc::new(Core::new(Arc::new(config), verifier, Arc::new(Fragile)));
+    let core = Arc::new(Core::new(Arc::new(config), verifier, engine));
     let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let addr = listener.local_addr().unwrap();
     actix_rt::spawn(server::serve(&core, vec![listener], None).unwrap());
@@ -175,4 +213,38 @@ async fn a_defect_under_the_lock_leaves_the_table_usable() {
         hear(&mut back).await.unwrap()["peer_list"],
         json!(["bystander"])
     );
+}
+
+/// A device that floods the hub has its turn, and then another one has: of what lay there at the same moment, the flood is
+/// not handled first.
+#[actix_rt::test]
+async fn a_flood_waits_for_the_turns_of_others() {
+    const FLOOD: usize = 500;
+    let (reached, at_gate) = channel();
+    let (go, may_go) = channel();
+    let engine = Arc::new(Fragile {
+        gate: Some((reached, Mutex::new(may_go))),
+        order: Mutex::default(),
+    });
+    let (core, addr) = hub_over(Arc::clone(&engine));
+    let mut flooding = device(&core, addr, "flooding").await;
+    let mut bystander = device(&core, addr, "bystander").await;
+    say(&mut flooding, to(GATE)).await;
+    at_gate.recv_timeout(PATIENCE).unwrap();
+    // The hub's one thread is held; meanwhile all of this comes to lie before it.
+    for _ in 0..FLOOD {
+        let message = Message::Text(to("somebody").to_string().into());
+        flooding.feed(message).await.unwrap();
+    }
+    flooding.flush().await.unwrap();
+    say(&mut bystander, to("somebody")).await;
+    go.send(()).unwrap();
+    for (socket, answers) in [(&mut bystander, 1), (&mut flooding, FLOOD + 1)] {
+        for _ in 0..answers {
+            assert_eq!(hear(socket).await.unwrap()["type"], "error");
+        }
+    }
+    let order = engine.order.lock().unwrap();
+    let turn = order.iter().position(|user| &**user == "bystander");
+    assert!(turn.unwrap() <= FLOOD / 2, "{turn:?} of {FLOOD} came first");
 }

@@ -48,6 +48,8 @@ pub(super) struct Entry {
     pub(super) outlet: Box<dyn Outlet>,
     /// The device, in the device dialect.
     pub(super) device: Option<DeviceKey>,
+    /// It is let in only to be told by a close code why it is not.
+    pub(super) turned_away: bool,
     /// The peer that it is registered as, in the signalling dialect.
     pub(super) seat: Option<Seat>,
     /// The socket is gone; the session can be resumed.
@@ -97,12 +99,12 @@ impl Connections {
         if self.live >= limits.sockets {
             return Err(Full::Hard);
         }
-        if self.live >= limits.sockets_soft
-            && entry
-                .device
-                .as_ref()
-                .is_some_and(|key| !self.users.contains_key(&key.user))
-        {
+        // A peer of the signalling dialect says who it is once it is in, and has a minute for it.
+        let stranger = match &entry.device {
+            Some(key) => !self.users.contains_key(&key.user),
+            None => entry.turned_away,
+        };
+        if self.live >= limits.sockets_soft && stranger {
             return Err(Full::Soft);
         }
         self.last += 1;

@@ -31,6 +31,7 @@ fn entry(user: &str, device: &str) -> (Entry, Told) {
     let entry = Entry {
         outlet: Box::new(told.clone()),
         device: (!device.is_empty()).then(|| DeviceKey::new(user, device)),
+        turned_away: false,
         seat: None,
         resumable: false,
         opened: 0.0,
@@ -93,6 +94,10 @@ fn a_nearly_full_hub_lets_in_whom_it_knows_and_a_full_one_nobody() {
     table.park(a);
     assert_eq!(table.live(), 2);
     table.open(entry("u", "a").0, &limits).unwrap();
+    // Whoever is only told why it may not come in is a stranger; a peer of a room says later who it is.
+    let (mut turned_away, _) = entry("", "");
+    turned_away.turned_away = true;
+    assert_eq!(table.open(turned_away, &limits), Err(Full::Soft));
     table.open(entry("", "").0, &limits).unwrap();
     assert_eq!(table.open(entry("u", "a").0, &limits), Err(Full::Hard));
 }

@@ -167,7 +167,8 @@ pub trait Sink: Send + Sync {
 pub struct Attached {
     /// The id of the session, to resume it by.
     pub session: String,
-    /// Whether the session that was asked for goes on: receipts of earlier messages still come.
+    /// Whether the session that was asked for goes on: receipts of earlier messages still come. It outlives a planned
+    /// restart of the hub, and no other end of it.
     pub resumed: bool,
     /// Messages that outlived their retention in the mailbox since the device was last here, and are gone.
     pub expired: u64,
@@ -209,6 +210,8 @@ pub struct EngineFigures {
     pub waiting_bytes: u64,
     /// Devices known.
     pub devices: u64,
+    /// Whether the store could not be written when it was last asked to.
+    pub store_failing: bool,
 }
 
 /// Routing, mailboxes and room records. Every method returns at once; what takes time comes through a [`Sink`].
@@ -261,6 +264,10 @@ pub trait Engine: Send + Sync {
     /// Stores what is in memory, and resolves when all of it is on disk or `within` is over. Messages that come in
     /// after it are stored at once, and delivered at the next start.
     fn flush(&self, within: Duration) -> BoxFuture<'static, bool>;
+
+    /// The last [`Engine::flush`], once nobody is connected any more: saves the sessions that can be resumed, too, so that
+    /// the next start goes on with them.
+    fn close(&self, within: Duration) -> BoxFuture<'static, bool>;
 }
 
 #[cfg(test)]
@@ -298,6 +305,9 @@ pub(crate) mod tests {
             EngineFigures::default()
         }
         fn flush(&self, _: Duration) -> BoxFuture<'static, bool> {
+            Box::pin(std::future::ready(true))
+        }
+        fn close(&self, _: Duration) -> BoxFuture<'static, bool> {
             Box::pin(std::future::ready(true))
         }
     }

@@ -56,50 +56,33 @@ async fn answer<T: Io + 'static>(
     core: &Arc<Core>,
 ) -> io::Result<()> {
     let start = Instant::now();
-    let (response, guest) = match admit(request, core).await {
-        Ok(admitted) => admitted,
-        Err((outcome, refusal)) => {
-            core.metrics.handshake(outcome);
-            access::request(
-                core,
-                request.head(),
-                request.peer_addr(),
-                refusal.status(),
-                start,
-            );
-            return refuse(&mut framed, refusal).await;
+    let entered = match admit(request, core).await {
+        Ok((response, guest)) => {
+            let outcome = guest.outcome();
+            match guest.enter() {
+                // In the table already: a peer that sees the handshake answered can be reached.
+                Ok(admitted) => Ok((outcome, response, admitted)),
+                Err(full) => Err((Handshake::Refused, refused(full))),
+            }
         }
+        Err(refusal) => Err(refusal),
     };
-    let outcome = guest.outcome();
-    let admitted = match guest.enter() {
-        Ok(admitted) => admitted,
-        Err(full) => {
-            core.metrics.handshake(Handshake::Refused);
-            let refusal = refused(full);
-            access::request(
-                core,
-                request.head(),
-                request.peer_addr(),
-                refusal.status(),
-                start,
-            );
-            return refuse(&mut framed, refusal).await;
-        }
+    let (outcome, status) = match &entered {
+        Ok((outcome, response, _)) => (*outcome, response.status()),
+        Err((outcome, refusal)) => (*outcome, refusal.status()),
     };
-    // In the table already: a peer that sees the handshake answered can be reached.
     core.metrics.handshake(outcome);
-    access::request(
-        core,
-        request.head(),
-        request.peer_addr(),
-        response.status(),
-        start,
-    );
-    let head = (response.drop_body(), BodySize::None);
-    framed.send(Message::Item(head)).await?;
-    let parts = framed.into_parts();
-    admitted.serve(Box::new(parts.io), parts.read_buf);
-    Ok(())
+    access::request(core, request.head(), request.peer_addr(), status, start);
+    match entered {
+        Ok((_, response, admitted)) => {
+            let head = (response.drop_body(), BodySize::None);
+            framed.send(Message::Item(head)).await?;
+            let parts = framed.into_parts();
+            admitted.serve(Box::new(parts.io), parts.read_buf);
+            Ok(())
+        }
+        Err((_, refusal)) => refuse(&mut framed, refusal).await,
+    }
 }
 
 type Refusal = (Handshake, HttpResponse);

@@ -25,7 +25,9 @@ pub struct HubLimits {
     /// WebSocket connections at a time, of both dialects (16 384, or fewer where the system's limit on open files is
     /// lower). Beyond it the handshake is refused with 503.
     pub sockets: usize,
-    /// Past so many connections (nine tenths of `sockets`) a device is let in only when its user is connected, or was lately.
+    /// Past so many connections (nine tenths of `sockets`) a device is let in only when its user is connected, or was lately,
+    /// and nobody to be told by a close code why it is not let in. Peers of the signalling dialect say who they are once they
+    /// are in, so they are let in up to `sockets`, and have `unregistered_time` to register.
     pub sockets_soft: usize,
     /// Connections of one user in the device dialect (10). For one more, the oldest is closed with 4428.
     pub connections_per_user: usize,

@@ -6,7 +6,7 @@
 //! What is in the store follows to the device in pages, as its window has room.
 //!
 //! * `core` is the one structure, without a clock or a lock; `posting` and `delivery` are its two directions,
-//!   and `settling` the way of the answers.
+//!   `settling` the way of the answers, and `sessions` what a planned restart keeps of devices that are away.
 //! * `device` is what is known of one device: its window, its session, and what it sent (`repeats`).
 //! * `quota` counts who holds how much, `ids` hands out letter ids, `orders` is the way to the store.
 
@@ -19,6 +19,7 @@ mod orders;
 mod posting;
 mod quota;
 mod repeats;
+mod sessions;
 mod settling;
 #[cfg(test)]
 mod tests;
@@ -77,10 +78,11 @@ impl Mail {
         limits: MailLimits,
         clock: Clock,
     ) -> Arc<Mail> {
+        let now = clock();
         let mail = Arc::new_cyclic(|mail| {
             let orders = Orders::new(Arc::clone(&store), mail.clone());
             Mail {
-                core: Mutex::new(Core::new(orders, recovered, node, limits)),
+                core: Mutex::new(Core::new(orders, recovered, node, limits, now)),
                 store,
                 clock,
             }
@@ -150,11 +152,31 @@ impl Engine for Mail {
         let (flushed, all) = oneshot::channel();
         self.with(|core, _| {
             core.drain();
-            core.orders.sync(core.failures, move |ok| {
+            core.orders.sync(core.failures, move |_, ok, _| {
                 // Nobody waits any more when the time was over.
                 let _ = flushed.send(ok);
             });
         });
-        async move { matches!(tokio::time::timeout(within, all).await, Ok(Ok(true))) }.boxed()
+        heard(all, within)
     }
+
+    fn close(&self, within: Duration) -> BoxFuture<'static, bool> {
+        let (closed, all) = oneshot::channel();
+        self.with(|core, _| {
+            core.drain();
+            // Answers come in the order of the orders: by now every post has its receipt, which the session keeps.
+            core.orders.sync(core.failures, move |core, stored, now| {
+                core.save_sessions(now, move |saved| {
+                    // Nobody waits any more when the time was over.
+                    let _ = closed.send(stored && saved);
+                });
+            });
+        });
+        heard(all, within)
+    }
+}
+
+/// Whether all is well, as far as it is known in time.
+fn heard(all: oneshot::Receiver<bool>, within: Duration) -> BoxFuture<'static, bool> {
+    async move { matches!(tokio::time::timeout(within, all).await, Ok(Ok(true))) }.boxed()
 }

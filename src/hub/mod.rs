@@ -9,7 +9,7 @@
 //!   `outbox` the bounded way out of it. `device` is the device dialect, `frames` the signalling dialect.
 //! * `table` is the one structure of connections (`connections`), rooms and peers: no socket, no clock. `register`, `mesh`,
 //!   `notices`, `post` and `deletion` say what is done to it, `filter` and `metadata` what is found and what is kept,
-//!   `keeping` what outlives a restart. `core` holds it, behind one lock.
+//!   `keeping` what outlives a restart. `core` holds it, behind one lock; `upkeep` does what time asks for.
 //! * `engine` is the seam behind which messages between devices are routed (`mail`) and kept (`store`).
 
 mod access;
@@ -46,6 +46,7 @@ pub mod store;
 mod table;
 mod tls;
 mod tokens;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ pub use tls::{TlsError, TlsFiles};
 use self::core::Core;
 use auth::{AuthConfig, AuthConfigError, Secret, Verifier};
 use mail::{Mail, MailLimits};
-use store::{OpenError, Place, SqliteStore, Store};
+use store::{Done, Examined, OpenError, Place, SqliteStore, Store};
 use table::Now;
 use tls::Certificate;
 
@@ -72,10 +73,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(3);
 const START_TIME: Duration = Duration::from_secs(30);
 /// How long a stopping hub may take to write down what is in memory.
 const FLUSH_TIME: Duration = Duration::from_secs(10);
-/// Time between two looks for what is due in the mailboxes.
-const TICK: Duration = Duration::from_secs(1);
-/// Ticks between two looks for rooms that have expired, and for a new certificate.
-const SWEEP: u32 = 5;
 
 /// How a hub is set up. [`HubConfig::default`] is a hub on `127.0.0.1:8080` with the times of the original server.
 #[derive(Debug, Clone)]
@@ -200,9 +197,11 @@ fn advice(error: &io::Error) -> &'static str {
 pub struct Hub;
 
 impl Hub {
-    /// Looks whether a hub could start with this: everything but the listeners is opened, and closed again.
-    pub fn check(config: &HubConfig) -> Result<(), HubError> {
-        Parts::open(config).map(drop)
+    /// Looks whether a hub could start with this, apart from its listeners: nothing is bound, made or changed. What is found
+    /// where the store is to be; that a hub uses it is no error, since that hub may be the one to be restarted.
+    pub fn check(config: &HubConfig) -> Result<Examined, HubError> {
+        settings(config)?;
+        Ok(SqliteStore::examine(&config.store)?)
     }
 
     /// Binds every address of `config` and starts to serve. It must be called within a running `actix_rt::System`. The hub
@@ -226,8 +225,9 @@ impl Hub {
         let store = Arc::new(parts.store);
         let kept = Arc::clone(&store) as Arc<dyn Store>;
         let engine = Mail::new(kept, recovered, &config.node, config.mail.clone());
-        // Whoever comes first finds ids reserved.
-        written(&*store)?;
+        // Whoever comes first finds ids reserved. Sessions that are taken up are not found again: after a kill they would be
+        // resumed as they were at the last planned stop.
+        written(|done| store.save_sessions(Vec::new(), done))?;
         let core = Arc::new(Core::new(Arc::clone(&config), parts.verifier, engine));
         core.table().restore(rooms, peers, Now::read());
         let addrs = listeners
@@ -255,7 +255,7 @@ impl Hub {
             // Nobody waits for the end any more when the receiver is gone, so there is nobody to tell.
             let _ = ended_tx.send(server.await);
         });
-        let ticking = actix_rt::spawn(tick(Arc::clone(&core), parts.certificate));
+        let ticking = actix_rt::spawn(upkeep::all(Arc::clone(&core), parts.certificate));
         tracing::info!(?addrs, "hub listening");
         Ok(RunningHub {
             addrs,
@@ -278,17 +278,8 @@ struct Parts {
 
 impl Parts {
     fn open(config: &HubConfig) -> Result<Self, HubError> {
-        if config.listen.is_empty() {
-            return Err(HubError::NoListener);
-        }
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if !(1..=32).contains(&config.node.len()) || !config.node.chars().all(fits) {
-            return Err(HubError::Node(config.node.clone()));
-        }
-        config.ice.check()?;
-        let certificate = config.tls.clone().map(Certificate::load).transpose()?;
         // Looked at before the store is made, so that a mistake leaves nothing behind.
-        Verifier::new(config.auth.clone(), &[0; 32])?;
+        let certificate = settings(config)?;
         let (store, recovered) = SqliteStore::open(&config.store)?;
         let verifier = Verifier::new(config.auth.clone(), &recovered.secret)?;
         Ok(Parts {
@@ -300,10 +291,24 @@ impl Parts {
     }
 }
 
-/// Waits until everything that the store was told is on disk.
-fn written(store: &dyn Store) -> Result<(), HubError> {
+/// Looks at all that a hub needs beside its listeners and its store; the certificate comes back.
+fn settings(config: &HubConfig) -> Result<Option<Arc<Certificate>>, HubError> {
+    if config.listen.is_empty() {
+        return Err(HubError::NoListener);
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if !(1..=32).contains(&config.node.len()) || !config.node.chars().all(fits) {
+        return Err(HubError::Node(config.node.clone()));
+    }
+    config.ice.check()?;
+    Verifier::new(config.auth.clone(), &[0; 32])?;
+    Ok(config.tls.clone().map(Certificate::load).transpose()?)
+}
+
+/// Waits until the store has carried out this order, and all before it.
+fn written(order: impl FnOnce(Done<()>)) -> Result<(), HubError> {
     let (done, written) = std::sync::mpsc::channel();
-    store.sync(Box::new(move |answer| {
+    order(Box::new(move |answer| {
         // Whoever waited may have given up.
         let _ = done.send(answer);
     }));
@@ -313,20 +318,6 @@ fn written(store: &dyn Store) -> Result<(), HubError> {
         Err(_) => Err(HubError::NotWritten(
             "it takes too long to write".to_owned(),
         )),
-    }
-}
-
-/// Does what is due, for as long as the hub runs.
-async fn tick(core: Arc<Core>, certificate: Option<Arc<Certificate>>) {
-    for count in 1.. {
-        tokio::time::sleep(TICK).await;
-        core.engine.tick();
-        if count % SWEEP == 0 {
-            core.table().sweep(Now::read());
-            if let Some(certificate) = &certificate {
-                certificate.renew();
-            }
-        }
     }
 }
 
@@ -363,14 +354,15 @@ impl RunningHub {
     }
 
     /// Stops gracefully: no new connections, every socket told to come back (1001, or 4000 in the device dialect) and given
-    /// 3 s to answer, what is in memory written down; then the listeners close.
+    /// 3 s to answer, what is in memory written down, and the sessions that devices may come back to; then the listeners
+    /// close.
     pub async fn stop(self) {
         self.handle.pause().await;
         // Senders hear of what they sent while they are still there.
         self.core.engine.flush(FLUSH_TIME).await;
         self.core.drain(DRAIN_TIME).await;
         self.ticking.abort();
-        if !self.core.engine.flush(FLUSH_TIME).await {
+        if !self.core.engine.close(FLUSH_TIME).await {
             tracing::error!(
                 "not everything could be written down; senders without a receipt will send again"
             );

@@ -1,24 +1,33 @@
 //! The requests of whoever runs the hub: is it ready, what does it do, who is there.
 
-use std::time::Duration;
-
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use url::form_urlencoded;
 
 use super::core::Core;
-use super::http::{Answer, come_back_later, detail};
+use super::http::{Answer, detail};
 use super::table::Now;
 use super::tokens::{bearer, same_secret};
 use super::{metrics as classic, prometheus, state};
 
-/// `/ready`: whether new peers should be sent here.
+/// How long to wait before `/ready` is asked again.
+const UNREADY_TIME: u64 = 5;
+
+/// `/ready`: whether new peers should be sent here, and if not, why.
 pub(super) fn ready(hub: &Core) -> Answer {
-    if hub.is_draining() {
-        return Err(come_back_later(Duration::from_secs(5)));
-    }
-    Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+    let reason = if hub.is_draining() {
+        "the hub stops"
+    } else if !hub.verifier.has_keys() {
+        "the issuer's keys (JWKS) could not be fetched yet"
+    } else if hub.engine.figures().store_failing {
+        "the store cannot be written; is the disk full?"
+    } else {
+        return Ok(HttpResponse::Ok().json(json!({"status": "ready"})));
+    };
+    Err(HttpResponse::ServiceUnavailable()
+        .insert_header((header::RETRY_AFTER, UNREADY_TIME))
+        .json(json!({"status": "not ready", "reason": reason})))
 }
 
 /// `/metrics`: JSON as in the original, or the text format for who asks for it, as Prometheus does.
@@ -92,3 +101,7 @@ fn administrator(request: &HttpRequest, hub: &Core) -> Result<(), HttpResponse> 
         .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
         .json(json!({"detail": "This needs the administrator's token"})))
 }
+
+#[cfg(test)]
+#[path = "operator_tests.rs"]
+mod tests;

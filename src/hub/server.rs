@@ -10,6 +10,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use actix_http::h1::H1Service;
 use actix_http::{HttpService, KeepAlive};
 use actix_server::Server;
 use actix_service::{fn_service, map_config};
@@ -47,41 +48,36 @@ pub(super) fn serve(
         .disable_signals();
     for listener in listeners {
         let core = Arc::clone(core);
-        let request_time = limits.request_time;
+        // The two kinds of listener have services of different types, and differ in nothing else.
+        macro_rules! listen {
+            ($builder:expr, $finish:expr) => {
+                server.listen("hub", listener, move || {
+                    let app = App::new()
+                        .app_data(web::Data::from(Arc::clone(&core)))
+                        .default_service(web::to(http::entry));
+                    let upgrades = Arc::clone(&core);
+                    let service = $builder
+                        .keep_alive(KeepAlive::Disabled)
+                        .client_request_timeout(core.config.limits.request_time)
+                        .tcp_nodelay(true)
+                        .upgrade(fn_service(move |(request, framed)| {
+                            handshake::open(request, framed, Arc::clone(&upgrades))
+                        }))
+                        .h1(map_config(app, |()| AppConfig::default()));
+                    $finish(service)
+                })?
+            };
+        }
         server = match tls.clone() {
-            None => server.listen("hub", listener, move || {
-                let shared = Arc::clone(&core);
-                let upgrades = Arc::clone(&core);
-                let app = App::new()
-                    .app_data(web::Data::from(shared))
-                    .default_service(web::to(http::entry));
-                HttpService::build()
-                    .keep_alive(KeepAlive::Disabled)
-                    .client_request_timeout(request_time)
-                    .tcp_nodelay(true)
-                    .upgrade(fn_service(move |(request, framed)| {
-                        handshake::open(request, framed, Arc::clone(&upgrades))
-                    }))
-                    .h1(map_config(app, |()| AppConfig::default()))
-                    .tcp()
-            })?,
-            Some(tls) => server.listen("hub", listener, move || {
-                let shared = Arc::clone(&core);
-                let upgrades = Arc::clone(&core);
-                let app = App::new()
-                    .app_data(web::Data::from(shared))
-                    .default_service(web::to(http::entry));
-                HttpService::build()
-                    .keep_alive(KeepAlive::Disabled)
-                    .client_request_timeout(request_time)
-                    .tcp_nodelay(true)
-                    .secure()
-                    .upgrade(fn_service(move |(request, framed)| {
-                        handshake::open(request, framed, Arc::clone(&upgrades))
-                    }))
-                    .h1(map_config(app, |()| AppConfig::default()))
-                    .rustls_0_23(tls.clone())
-            })?,
+            None => listen!(HttpService::build(), H1Service::tcp),
+            Some(tls) => listen!(HttpService::build().secure(), |service: H1Service<
+                _,
+                _,
+                _,
+                _,
+                _,
+            >| service
+                .rustls_0_23(tls.clone())),
         };
     }
     Ok(server.run())

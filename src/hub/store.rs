@@ -1,4 +1,5 @@
-//! What the hub keeps on disk: letters that wait for a device, the devices that are known, rooms, and its own secret.
+//! What the hub keeps on disk: letters that wait for a device, the devices that are known, rooms, its own secret, and over
+//! a planned restart the sessions of devices.
 //!
 //! [`Store`] is a queue of orders to one writer. Orders are carried out in the order in which they were given, many in
 //! one transaction; `done` is called on the writer's thread once the transaction is on disk, in the same order. So a page
@@ -9,13 +10,14 @@ mod db;
 mod files;
 mod recover;
 mod schema;
+mod sessions;
 mod sqlite;
 mod writer;
 
-use super::engine::{DeviceKey, Letter, RoomRecord};
+use super::engine::{DeviceKey, Letter, Receipt, RoomRecord};
 use std::sync::Arc;
 
-pub use files::{OpenError, Place};
+pub use files::{Examined, OpenError, Place};
 pub use sqlite::SqliteStore;
 
 /// Called once an order is carried out and on disk. It runs on the writer's thread and must be quick.
@@ -68,6 +70,21 @@ pub struct KnownSend {
     pub devices: usize,
 }
 
+/// A session that was saved when the hub stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownSession {
+    /// Whose it is.
+    pub key: DeviceKey,
+    /// Its number, which is drawn at random; never 0.
+    pub session: u128,
+    /// Until when it can be resumed, in milliseconds since 1970.
+    pub until_ms: u64,
+    /// The id of the last letter that the device was given.
+    pub given: u64,
+    /// Receipts that it has not been given, in their order.
+    pub receipts: Vec<Receipt>,
+}
+
 /// Everything that was found at the start.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recovered {
@@ -85,6 +102,9 @@ pub struct Recovered {
     pub rooms: Vec<RoomRecord>,
     /// Room, peer and the user that the peer was.
     pub peers: Vec<(String, String, String)>,
+    /// The sessions, as they were saved last. They stay in the store until others are saved in their place: whoever takes
+    /// them up saves none before a device can come, so that no later start finds what has passed.
+    pub sessions: Vec<KnownSession>,
 }
 
 /// A durable queue of orders. Methods without `done` are carried out as well, and fail with a line in the log.
@@ -137,6 +157,10 @@ pub trait Store: Send + Sync {
 
     /// Remembers which user a peer of a room was. Of more than 1024 in a room, the oldest are forgotten.
     fn save_peer(&self, room: &str, peer: &str, user: &str);
+
+    /// Saves these sessions in place of all that are there. Of more than 65 536, or of those with more than 1 048 576
+    /// receipts together, only the first are saved, each with all of its receipts.
+    fn save_sessions(&self, sessions: Vec<KnownSession>, done: Done<()>);
 
     /// Calls `done` when everything ordered before is on disk.
     fn sync(&self, done: Done<()>);

@@ -339,6 +339,10 @@ impl Table {
             .iter()
             .map(|(conn, entry)| (conn, entry.device.is_some()))
             .collect();
+        // All go, and most come back to the hub's next life: that is no news of anybody.
+        for peer in self.rooms.values_mut().flat_map(|room| &mut room.peers) {
+            peer.notices = false;
+        }
         for (conn, device) in conns {
             self.leave(conn, now);
             let code = if device {

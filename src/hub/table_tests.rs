@@ -94,6 +94,7 @@ impl World {
         let entry = Entry {
             outlet: Box::new(wire.clone()),
             device: None,
+            turned_away: false,
             seat: None,
             resumable: false,
             opened: self.now.epoch,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// Model types that a worker announces.
 pub const SUPPORTED_MODELS: [&str; 3] = ["base", "centroid", "topdown"];
 /// Job types that a worker announces.
-pub const SUPPORTED_JOB_TYPES: [&str; 1] = ["training"];
+pub const SUPPORTED_JOB_TYPES: [&str; 2] = ["training", "inference"];
 
 /// The first GPU, and the machine it is in.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,7 +151,7 @@ mod tests {
         let properties = Value::Object(a5000().properties());
         let expected = json!({"gpu_memory_mb": 16384, "gpu_model": "NVIDIA RTX A5000", "sleap_version": "unknown",
             "cuda_version": "12.8", "hostname": "gpu-01", "max_concurrent_jobs": 1,
-            "supported_models": ["base", "centroid", "topdown"], "supported_job_types": ["training"],
+            "supported_models": ["base", "centroid", "topdown"], "supported_job_types": ["training", "inference"],
             "loaner": env!("CARGO_PKG_VERSION")});
         assert_eq!(properties, expected);
     }
@@ -172,7 +172,7 @@ mod tests {
         );
         assert_eq!(
             reason(0, None, Some("mining")),
-            "needs job type \"mining\", has training"
+            "needs job type \"mining\", has training, inference"
         );
     }
 }

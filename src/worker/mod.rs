@@ -1,8 +1,10 @@
 //! A worker, assembled: a session with the hub, one availability, peer connections, at most one job.
 
+mod beneath;
 pub mod capabilities;
 pub mod jobs;
 pub mod mistake;
+pub mod paths;
 pub mod policy;
 pub mod quantity;
 mod serve;
@@ -10,12 +12,14 @@ mod switchboard;
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::capabilities::Capabilities;
 pub use self::jobs::work::JobSettings;
+pub use self::paths::{IoPaths, PathsError};
 pub(crate) use self::switchboard::ice::{candidate_value, ice_servers};
 pub use self::switchboard::{Stop, Worker};
 use crate::actors::session::{HubAccess, SessionError};
@@ -36,6 +40,8 @@ pub struct WorkerConfig {
     pub work_dir: PathBuf,
     /// What every job has in common.
     pub jobs: JobSettings,
+    /// Directories of this machine that jobs may read from and leave results in, if any.
+    pub paths: Option<Arc<IoPaths>>,
     /// How connections are made; the hub's ICE servers are added.
     pub rtc: RtcConfig,
     /// Where connections, files and processes are handled.

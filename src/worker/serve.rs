@@ -1,6 +1,10 @@
 //! Serving one data channel of a client: every message is parsed and handed to whom it concerns (worker-connection.md,
 //! Route datachannel messages). File bytes go straight to the disk.
 
+mod local;
+
+use std::sync::Arc;
+
 use actix::prelude::*;
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -11,6 +15,7 @@ use crate::files::Reception;
 use crate::rtc::{Channel, Incoming};
 use crate::wire::{ChannelText, KEEP_ALIVE, PackageKind};
 use crate::worker::jobs::receive::{FileSink, SinkOptions};
+use crate::worker::paths::IoPaths;
 
 /// What a channel asks of the worker: to let a package in.
 #[derive(Message)]
@@ -26,15 +31,36 @@ pub struct Announced {
     pub reply: oneshot::Sender<Result<Admission, String>>,
 }
 
-/// The reply to anything that needs worker-side paths: this worker has none.
-const NO_PATHS: &str = "Worker I/O paths not configured";
+/// What a channel asks before it looks at the worker's own files: whether its client could announce a package now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct MayUse {
+    /// On which connection.
+    pub link: LinkId,
+    /// The answer, or why not.
+    pub reply: oneshot::Sender<Result<(), String>>,
+}
+
+/// Whom a channel asks.
+pub struct Desk {
+    /// Lets packages in.
+    pub announced: Recipient<Announced>,
+    /// Lets a client look at files.
+    pub may_use: Recipient<MayUse>,
+    /// The worker's own files, if it has any for its clients.
+    pub paths: Option<Arc<IoPaths>>,
+}
+
+/// Why nothing is answered any more.
+const GONE: &str = "the worker is shutting down";
 
 /// What is known of the next package on a channel.
 struct Server {
     link: LinkId,
     channel: Channel,
-    worker: Recipient<Announced>,
-    kind: PackageKind,
+    desk: Desk,
+    local: local::Local,
+    kind: Option<PackageKind>,
     output_dir: Option<String>,
     reception: Option<Reception>,
     /// Bytes of a file that was turned away, until its end marker.
@@ -42,12 +68,13 @@ struct Server {
 }
 
 /// Serves a channel until it closes.
-pub async fn serve(link: LinkId, channel: Channel, worker: Recipient<Announced>) {
+pub async fn serve(link: LinkId, channel: Channel, desk: Desk) {
     let mut server = Server {
         link,
         channel: channel.clone(),
-        worker,
-        kind: PackageKind::Train,
+        desk,
+        local: local::Local::default(),
+        kind: None,
         output_dir: None,
         reception: None,
         unwanted: false,
@@ -76,12 +103,28 @@ async fn stopped(reception: &Option<Reception>) {
     }
 }
 
+/// Where the package goes; if it cannot, that has been reported.
+async fn sink(admission: &Admission, name: &str, size: u64) -> Option<FileSink> {
+    let options = SinkOptions {
+        limit: admission.limit,
+        overwrite: false,
+    };
+    match FileSink::create_with(&admission.dir, name, size, options) {
+        Ok(sink) => Some(sink),
+        Err(error) => {
+            admission.milestones.broke(error).await;
+            None
+        }
+    }
+}
+
 impl Server {
     async fn binary(&mut self, bytes: Bytes) {
         if bytes.as_ref() == KEEP_ALIVE {
             tracing::info!(link = %self.link, "keep-alive received");
             return;
         }
+        self.header().await;
         match &mut self.reception {
             Some(reception) => {
                 if reception.take(bytes).await.is_err() {
@@ -102,14 +145,19 @@ impl Server {
             Ok(message) => self.message(message).await,
             Err(error) => {
                 tracing::warn!(link = %self.link, %error, "a message on the channel was refused");
+                self.local = local::Local::default();
                 self.refuse(&error.to_string()).await;
             }
         }
     }
 
     async fn message(&mut self, message: ChannelText) {
+        let message = match self.local(message).await {
+            Some(message) => message,
+            None => return,
+        };
         match message {
-            ChannelText::PackageType(kind) => self.kind = kind,
+            ChannelText::PackageType(kind) => self.kind = Some(kind),
             ChannelText::OutputDir(dir) => self.output_dir = Some(dir),
             ChannelText::FileMeta { name, size, .. } => self.announced(name, size).await,
             ChannelText::EndOfFile => {
@@ -118,19 +166,6 @@ impl Server {
                     reception.finish().await;
                 }
             }
-            ChannelText::InputFile(name) => {
-                self.say(ChannelText::FileNotFound {
-                    name,
-                    reason: NO_PATHS.to_owned(),
-                })
-                .await;
-            }
-            ChannelText::SharedInputPath(_) | ChannelText::SharedOutputPath(_) => {
-                self.say(ChannelText::PathError(NO_PATHS.to_owned())).await;
-            }
-            ChannelText::JobId(id) => {
-                tracing::debug!(link = %self.link, %id, "a job id for worker-side paths")
-            }
             other => {
                 tracing::warn!(link = %self.link, message = ?other, "not for a worker, or not served by this one")
             }
@@ -138,46 +173,42 @@ impl Server {
     }
 
     async fn announced(&mut self, name: String, size: u64) {
-        if self.reception.take().is_some() {
+        if let Some(begun) = self.reception.take() {
             tracing::warn!(link = %self.link, "a file was announced before the end of the last one");
-        }
-        if self.kind != PackageKind::Train {
-            return self
-                .refuse(&format!(
-                    "this worker does not run packages of type `{}`",
-                    self.kind
-                ))
+            begun
+                .give_up("another file was announced before its end")
                 .await;
         }
-        let (reply, answer) = oneshot::channel();
+        if let Some(PackageKind::Other(kind)) = &self.kind {
+            let reason = format!("this worker does not run packages of type `{kind}`");
+            return self.refuse(&reason).await;
+        }
         let announcement = Announcement {
             name: name.clone(),
             size,
+            kind: self.kind.clone(),
             output_dir: self.output_dir.clone(),
+            place: None,
         };
-        self.worker.do_send(Announced {
+        match self.announce(announcement).await {
+            Ok(admission) => match sink(&admission, &name, size).await {
+                Some(sink) => self.reception = Some(Reception::new(sink, admission.milestones)),
+                None => self.unwanted = true,
+            },
+            Err(reason) => self.refuse(&reason).await,
+        }
+    }
+
+    /// Asks for a package to be let in, from wherever it comes.
+    async fn announce(&self, announcement: Announcement) -> Result<Admission, String> {
+        let (reply, answer) = oneshot::channel();
+        self.desk.announced.do_send(Announced {
             link: self.link,
             channel: self.channel.clone(),
             announcement,
             reply,
         });
-        match answer.await {
-            Ok(Ok(admission)) => {
-                let options = SinkOptions {
-                    limit: admission.limit,
-                    overwrite: false,
-                };
-                match FileSink::create_with(&admission.dir, &name, size, options) {
-                    Ok(sink) => self.reception = Some(Reception::new(sink, admission.milestones)),
-                    Err(error) => {
-                        admission.milestones.broke(error).await;
-                        self.unwanted = true;
-                    }
-                }
-            }
-            Ok(Err(reason)) => self.refuse(&reason).await,
-            Err(_) => self.refuse("the worker is shutting down").await,
-        }
+        answer.await.unwrap_or_else(|_| Err(GONE.to_owned()))
     }
 
     /// Turns a file away; its bytes are not kept.

@@ -12,13 +12,15 @@ use actix::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::capabilities::Capabilities;
 use super::jobs::scratch::ScratchRoot;
 use super::jobs::work::JobSettings;
-use super::serve::Announced;
+use super::paths::IoPaths;
+use super::serve::{Announced, MayUse};
 use super::{Notice, WorkerConfig, WorkerError};
 use crate::actors::availability::{AvailabilityActor, AvailabilityPerformer, Published};
 use crate::actors::job::{Hurry, JobActor, JobEvent, JobNews};
@@ -72,6 +74,7 @@ pub struct Worker {
     settings: Rc<JobSettings>,
     scratch: Rc<ScratchRoot>,
     plane: DataPlane,
+    paths: Option<Arc<IoPaths>>,
     rtc: RtcConfig,
     session: Addr<SessionActor>,
     availability: Addr<AvailabilityActor>,
@@ -92,6 +95,8 @@ pub struct Worker {
     requests: HashMap<(PeerId, JobId), JobRequest>,
     offers: HashMap<PeerId, Offer>,
     announced: HashMap<PeerId, Announced>,
+    /// Clients that ask whether they may look at files.
+    looking: HashMap<PeerId, oneshot::Sender<Result<(), String>>>,
     /// The timer of the next registration, which renews the credentials for TURN servers.
     renewal: Option<SpawnHandle>,
     stopping: bool,
@@ -130,9 +135,10 @@ impl Worker {
             let describe = {
                 let (capabilities, published) = (capabilities.clone(), published.clone());
                 let described = described.clone();
+                let paths = config.paths.clone();
                 Box::new(move || {
                     described.replace(published.borrow().clone());
-                    describe::register(&capabilities, &published.borrow())
+                    describe::register(&capabilities, paths.as_deref(), &published.borrow())
                 })
             };
             let owner = ctx.address().recipient();
@@ -149,6 +155,7 @@ impl Worker {
                 settings: Rc::new(config.jobs),
                 scratch,
                 plane: config.plane,
+                paths: config.paths,
                 rtc: config.rtc,
                 session,
                 availability,
@@ -166,6 +173,7 @@ impl Worker {
                 requests: HashMap::new(),
                 offers: HashMap::new(),
                 announced: HashMap::new(),
+                looking: HashMap::new(),
                 renewal: None,
                 stopping: false,
                 online: false,
@@ -233,6 +241,21 @@ impl Handler<Announced> for Worker {
         };
         let from = link.peer.clone();
         self.announced.insert(from.clone(), announced);
+        self.availability
+            .do_send(Feed(AvailabilityInput::PackageAnnounced { from }));
+    }
+}
+
+impl Handler<MayUse> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, asked: MayUse, _: &mut Self::Context) {
+        let Some(link) = self.links.get(&asked.link) else {
+            return;
+        };
+        let from = link.peer.clone();
+        // Whoever may announce a package may name one that is here.
+        self.looking.insert(from.clone(), asked.reply);
         self.availability
             .do_send(Feed(AvailabilityInput::PackageAnnounced { from }));
     }

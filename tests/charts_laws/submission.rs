@@ -29,6 +29,21 @@ impl Subject for Submission {
                 Input::ResultsReceived,
             ]
         };
+        // In an inference the last word comes behind the result.
+        let inference = |verdict: Vec<Input>| {
+            [
+                vec![
+                    Input::ChannelOpen,
+                    Input::PackageSent,
+                    Input::ResultsAnnounced,
+                    Input::ResultsReceived,
+                ],
+                verdict,
+            ]
+            .concat()
+        };
+        let done = Input::CommandsDone { ok: true };
+        let verdict = Input::JobOver { ok: true };
         let accepted = vec![Input::JobAccepted];
         let cancel = vec![
             Input::ChannelOpen,
@@ -37,7 +52,14 @@ impl Subject for Submission {
         ];
         vec![
             [begin(true), accepted.clone(), work(true)].concat(),
-            [begin(true), accepted, cancel].concat(),
+            [begin(true), accepted.clone(), cancel].concat(),
+            [
+                begin(true),
+                accepted,
+                inference(vec![done, verdict.clone()]),
+            ]
+            .concat(),
+            [begin(false), inference(vec![verdict])].concat(),
             [begin(false), work(true)].concat(),
             [begin(false), work(false)].concat(),
         ]
@@ -52,6 +74,7 @@ impl Subject for Submission {
             Input::NoWorker
             | Input::JobRejected
             | Input::WorkerBusy
+            | Input::WorkerLeft
             | Input::SendFailed
             | Input::ReceiveFailed => 1,
             _ => 12,
@@ -261,6 +284,18 @@ proptest! {
             let waits = ["sending", "watching", "awaiting"].contains(&moment.from);
             let announced = waits && moment.event == Some(Input::ResultsAnnounced);
             prop_assert_eq!(moment.has(&Act::ReceiveResults), announced);
+        }
+    }
+
+    /// Protocol page, 4.7: in an inference the commands' end is told behind the results, and changes nothing then: neither
+    /// is the stream disturbed, nor is anything waited for that came already.
+    #[test]
+    fn the_commands_end_may_come_behind_the_results(history in histories::<Submission>()) {
+        for moment in &history.moments {
+            let fetches = ["fetching", "concluding", "done"].contains(&moment.from);
+            if fetches && matches!(moment.event, Some(Input::CommandsDone { .. })) {
+                prop_assert_eq!((moment.from, moment.acts().count()), (moment.to, 0));
+            }
         }
     }
 

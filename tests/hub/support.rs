@@ -166,6 +166,15 @@ impl Peer {
             .connect()
             .await
             .unwrap();
+        Peer::over(framed)
+    }
+
+    /// A peer whose handshake is done.
+    pub fn over(
+        framed: impl Stream<Item = Result<Frame, WsProtocolError>>
+        + Sink<Message, Error = WsProtocolError>
+        + 'static,
+    ) -> Peer {
         let (sink, stream) = framed.split();
         Peer {
             sink: Box::new(sink),
@@ -369,6 +378,11 @@ impl RawSocket {
         let (first, payload) = self.recv().await;
         assert_eq!(first, 0x88, "no close frame");
         u16::from_be_bytes([payload[0], payload[1]])
+    }
+
+    /// Vanishes without a close frame: the hub gets a reset.
+    pub fn reset(self) {
+        self.tcp.set_zero_linger().unwrap();
     }
 
     /// Reads to the end of the connection and says how much came.

@@ -130,6 +130,13 @@ async fn a_nearly_full_hub_knows_its_own_and_a_full_one_nobody() {
             .header("retry-after")
             .is_some_and(|wait| wait != "0")
     );
+    // Nor is there room for who is let in only to be told why it may not.
+    let told = "/ws?close_codes=1&token=nonsense";
+    let refused = Wire::open(addr, told, "").await.err().unwrap();
+    assert_eq!(
+        (refused.status, refusals(addr, "sockets_soft").await),
+        (503, 2)
+    );
     for n in 0..4 {
         held.push(Wire::device(addr, "user3", &format!("more{n}")).await);
     }

@@ -127,18 +127,22 @@ async fn a_full_mailbox_refuses_and_loses_nothing_that_has_a_receipt() {
     assert_eq!(bob.recv_of("message").await["content"], 3);
 }
 
+/// A worker `w`, in a room in which `c` was.
+async fn worker_of_one_who_left(addr: std::net::SocketAddr) -> Peer {
+    let (worker, client) = (sign_in(addr).await, sign_in(addr).await);
+    let room = create_room(addr, &worker).await;
+    let w = Peer::join(addr, "w", &worker, &room, json!({})).await;
+    let c = Peer::join(addr, "c", &client, &room, json!({})).await;
+    c.close().await;
+    w
+}
+
 /// A worker's mail to a submitter that is away runs into the same bound, and is counted like any other.
 #[actix_web::test]
 async fn a_full_mailbox_refuses_the_mail_of_a_room_too() {
     let hub = device_hub(|config| config.mail.mailbox_letters = 1);
     let addr = hub.addrs[0];
-    let (worker, client) = (sign_in(addr).await, sign_in(addr).await);
-    let room = create_room(addr, &worker).await;
-    let mut w = Peer::join(addr, "w", &worker, &room, json!({})).await;
-    Peer::join(addr, "c", &client, &room, json!({}))
-        .await
-        .close()
-        .await;
+    let mut w = worker_of_one_who_left(addr).await;
     for (n, kind) in [(0, "mail_accepted"), (1, "mail_refused")] {
         let mail = json!({"type": "mail", "from_peer_id": "w", "to_peer_id": "c", "client_message_id": format!("m{n}"),
             "payload": n});
@@ -160,13 +164,7 @@ async fn a_full_mailbox_refuses_the_mail_of_a_room_too() {
 async fn the_mail_of_a_room_is_bounded_in_depth() {
     let hub = device_hub(|_| {});
     let addr = hub.addrs[0];
-    let (worker, client) = (sign_in(addr).await, sign_in(addr).await);
-    let room = create_room(addr, &worker).await;
-    let mut w = Peer::join(addr, "w", &worker, &room, json!({})).await;
-    Peer::join(addr, "c", &client, &room, json!({}))
-        .await
-        .close()
-        .await;
+    let mut w = worker_of_one_who_left(addr).await;
     let nested = |depth| (1..depth).fold(json!([]), |inner, _| json!([inner]));
     for (depth, kind) in [(MAX_DEPTH, "mail_accepted"), (MAX_DEPTH + 1, "error")] {
         let mail = json!({"type": "mail", "from_peer_id": "w", "to_peer_id": "c", "client_message_id": "m",

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use loaner::hub::engine::DeviceKey;
-use loaner::hub::store::{OpenError, SqliteStore, Store};
+use loaner::hub::store::{OpenError, Place, SqliteStore, Store};
 
 use super::{answer, ids, letter, open, wait};
 
@@ -34,10 +34,12 @@ fn all_of(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     all
 }
 
-/// The error of opening a file, which leaves everything as it was.
+/// The error of opening a file, which leaves everything as it was. A look at it says the same.
 fn refused(path: &Path) -> OpenError {
     let before = all_of(path.parent().unwrap());
+    let seen = SqliteStore::examine(&Place::File(path.to_owned())).unwrap_err();
     let error = open(path).unwrap_err();
+    assert_eq!(seen.to_string(), error.to_string());
     let after = all_of(path.parent().unwrap());
     let names =
         |all: &[(PathBuf, Vec<u8>)]| Vec::from_iter(all.iter().map(|(name, _)| name.clone()));

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use loaner::hub::engine::{DeviceKey, Letter, RoomRecord};
-use loaner::hub::store::{Done, SqliteStore, Store, StoreFailed};
+use loaner::hub::engine::{DeviceKey, Letter, Receipt, RoomRecord, Status};
+use loaner::hub::store::{Done, KnownSession, SqliteStore, Store, StoreFailed};
 use loaner::wire::device::Content;
 use proptest::collection::vec;
 use proptest::option;
@@ -61,6 +61,7 @@ enum Op {
     SaveRoom(RoomRecord),
     ForgetRoom(String),
     SavePeer(String, String, String),
+    SaveSessions(Vec<KnownSession>),
     Sync,
     Reopen,
 }
@@ -95,6 +96,43 @@ fn draft() -> impl Strategy<Value = Draft> {
         })
 }
 
+fn session() -> impl Strategy<Value = KnownSession> {
+    let receipt = (
+        1..1000u64,
+        option::of("[a-cé]{1,3}"),
+        any::<bool>(),
+        0..9usize,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(message_id, client, delivered, devices, duplicate)| Receipt {
+                message_id,
+                client_message_id: client.map(Into::into),
+                status: if delivered {
+                    Status::Delivered
+                } else {
+                    Status::Stored
+                },
+                devices,
+                duplicate,
+            },
+        );
+    (
+        device(),
+        any::<u128>(),
+        time(),
+        0..40u64,
+        vec(receipt, 0..4),
+    )
+        .prop_map(|(key, session, until_ms, given, receipts)| KnownSession {
+            key,
+            session,
+            until_ms,
+            given,
+            receipts,
+        })
+}
+
 fn time() -> impl Strategy<Value = u64> {
     (0..12u64, 0..4u64).prop_map(|(hours, ms)| hours * HOUR + ms)
 }
@@ -118,6 +156,7 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         1 => "[rs]".prop_map(Op::ForgetRoom),
         1 => ("[rs]", "[pq]", "[ab]").prop_map(|(room, peer, user)| Op::SavePeer(room, peer, user)),
+        1 => vec(session(), 0..4).prop_map(Op::SaveSessions),
         1 => Just(Op::Sync),
         2 => Just(Op::Reopen),
     ]
@@ -224,6 +263,11 @@ impl Run {
             Op::Reserve(below) => {
                 store.reserve_ids(below, told(&answers, number));
                 model.reserve_ids(below);
+                said(Some(()))
+            }
+            Op::SaveSessions(sessions) => {
+                store.save_sessions(sessions.clone(), told(&answers, number));
+                model.save_sessions(sessions);
                 said(Some(()))
             }
             Op::Sync => {

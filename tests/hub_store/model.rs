@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use loaner::hub::engine::{DeviceKey, Letter, RoomRecord};
-use loaner::hub::store::{Freed, KnownDevice, KnownSend, Recovered};
+use loaner::hub::store::{Freed, KnownDevice, KnownSend, KnownSession, Recovered};
 
 #[derive(Default)]
 struct Mailbox {
@@ -21,6 +21,7 @@ pub struct Model {
     sends: BTreeMap<u64, (u64, KnownSend)>,
     rooms: BTreeMap<String, RoomRecord>,
     peers: Vec<(String, String, String)>,
+    sessions: Vec<KnownSession>,
 }
 
 fn freed(letters: &[Letter]) -> Freed {
@@ -171,6 +172,10 @@ impl Model {
         }
     }
 
+    pub fn save_sessions(&mut self, sessions: Vec<KnownSession>) {
+        self.sessions = sessions;
+    }
+
     /// What a start is to find.
     pub fn recovered(&self, secret: [u8; 32]) -> Recovered {
         let all: Vec<Letter> = self
@@ -200,6 +205,7 @@ impl Model {
             sends: self.sends.values().map(|(_, send)| send.clone()).collect(),
             rooms: self.rooms.values().cloned().collect(),
             peers: self.peers.clone(),
+            sessions: self.sessions.clone(),
         }
     }
 }

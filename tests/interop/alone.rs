@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::process::PATIENCE;
+use crate::program::PATIENCE;
 use crate::scene::{CENTROID, Scene, names, unzip};
 
 #[test]

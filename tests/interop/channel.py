@@ -34,6 +34,18 @@ FROM_WORKER = (
     "TRAINING_JOBS_DONE",
 )
 """What a client looks for in each text, in this order; whatever has none of them is job output."""
+INFERENCE_FROM_WORKER = (
+    "END_OF_FILE",
+    "FILE_META::",
+    "INFERENCE_START",
+    "INFERENCE_JOB_START::",
+    "INFERENCE_JOB_END::",
+    "INFERENCE_JOB_ERROR::",
+    "INFERENCE_ERROR::",
+    "INFERENCE_JOBS_DONE",
+    "TRACK_LOG:",
+)
+"""The same of a client for inference. Output has a word of its own, which is looked for last."""
 FROM_CLIENT = ("END_OF_FILE", "PACKAGE_TYPE::", "OUTPUT_DIR::", "FILE_META::", "ZMQ_CTRL::")
 """What a worker looks for in each text, in this order."""
 
@@ -85,6 +97,11 @@ class Incoming:
         """Appends a binary message."""
         self.content += chunk
         self.chunks.append(len(chunk))
+
+    def save_any(self, directory: Path) -> None:
+        """Writes the file as a client for inference does: only if at least one byte came."""
+        if self.content:
+            self.save(directory)
 
     def save(self, directory: Path) -> Path:
         """Writes the file under the name that was announced, and reports what came."""

@@ -103,7 +103,7 @@ class Client:
             {
                 "app_message_type": "job_request",
                 "job_id": job,
-                "job_type": "training",
+                "job_type": "inference" if self.args.track else "training",
                 "dataset_info": {"format": "slp", "path": str(self.args.package), "estimated_size_mb": size},
                 "config": {"model_type": "centroid", "epochs": 2},
                 "requirements": {"min_gpu_memory_mb": 0},
@@ -139,8 +139,15 @@ class Client:
         return channel
 
     async def send_package(self, channel: RTCDataChannel) -> None:
-        """Type, directory and file, back to back."""
+        """Type, directory and file, back to back; for inference with pauses between."""
         package = self.args.package
+        if self.args.track:
+            for text in ("PACKAGE_TYPE::track", "OUTPUT_DIR::."):
+                channel.send(text)
+                await asyncio.sleep(0.1)
+            await wire.send_file(channel, package, package.name, "false", wire.CLIENT_CHUNK)
+            report("sent")
+            return
         channel.send("PACKAGE_TYPE::train")
         channel.send("OUTPUT_DIR::models")
         await wire.send_file(
@@ -158,12 +165,16 @@ class Client:
             else:
                 report("stray", size=len(message))
             return
-        word = wire.control_word(message, wire.FROM_WORKER)
+        words = wire.INFERENCE_FROM_WORKER if self.args.track else wire.FROM_WORKER
+        word = wire.control_word(message, words)
         report("text", text=message, control=word)
         if word == "FILE_META::":
             self.incoming = wire.Incoming(message)
         elif word == "END_OF_FILE" and self.incoming:
-            self.incoming.save(self.args.output)
+            if self.args.track:
+                self.incoming.save_any(self.args.output)
+            else:
+                self.incoming.save(self.args.output)
             self.incoming = None
 
 
@@ -176,6 +187,7 @@ def main() -> None:
     parser.add_argument("--room", help="a room to find a worker in")
     parser.add_argument("--token", help="the token of that room")
     parser.add_argument("--negotiate", action="store_true", help="ask for the job by peer message before connecting")
+    parser.add_argument("--track", action="store_true", help="send a package for inference")
     parser.add_argument("--interleave", action="store_true", help="send a keep-alive after every chunk")
     parser.add_argument("--output", type=Path, default=Path("."), help="where results go")
     parser.add_argument("package", type=Path, help="a .zip file")

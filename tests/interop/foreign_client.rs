@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::process::{PATIENCE, Process};
+use crate::program::{PATIENCE, Process};
 use crate::scene::{BROKEN, CENTROID, Scene, labels, names, unzip};
 
 /// The texts that a client got on its channel, in order.
-fn texts(client: &Process) -> Vec<String> {
+pub fn texts(client: &Process) -> Vec<String> {
     let texts = client.events("text").into_iter();
     texts
         .map(|event| event["text"].as_str().unwrap().to_owned())
@@ -17,7 +17,7 @@ fn texts(client: &Process) -> Vec<String> {
 }
 
 /// The texts that a client takes for something else than output, by substring.
-fn controls(client: &Process) -> Vec<String> {
+pub fn controls(client: &Process) -> Vec<String> {
     let mut events = client.events("text");
     events.retain(|event| !event["control"].is_null());
     let texts = events.into_iter();
@@ -27,7 +27,7 @@ fn controls(client: &Process) -> Vec<String> {
 }
 
 /// The job messages of this kind that came through the hub.
-fn told(client: &Process, kind: &str) -> Vec<Value> {
+pub fn told(client: &Process, kind: &str) -> Vec<Value> {
     let payloads = client.events("peer_message").into_iter();
     payloads
         .map(|event| event["payload"].clone())

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::process::PATIENCE;
+use crate::program::PATIENCE;
 use crate::scene::{BROKEN, CENTROID, Scene, Worker, names, unzip};
 
 /// What our client said came out of the job.
-fn output_of(client: &crate::process::Process) -> String {
+pub fn output_of(client: &crate::program::Process) -> String {
     let texts = client.events("output").into_iter();
     texts
         .map(|event| event["text"].as_str().unwrap().to_owned())

@@ -11,17 +11,24 @@ use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-use crate::process::{Net, Process};
+use crate::namespace::Net;
+use crate::program::{LOANER, PATIENCE, Process};
 
-const LOANER: &str = env!("CARGO_BIN_EXE_loaner");
 /// The hub, where the original has it.
 const HUB: &str = "http://10.77.0.1:8080";
 const WS: &str = "ws://10.77.0.1:8080";
 /// HTTP on a port of its own, as the original's peers expect.
 const HTTP: &str = "http://10.77.0.1:8001";
 
-/// Plays `sleap-nn train --config-name X ...`: the config is a shell script that says what this training does.
+/// Plays `sleap-nn train --config-name X ...`: the config is a shell script that says what this training does. In
+/// `sleap-nn track --data_path X ...` the data are, and find the name of the result in `$o`.
 const TRAINER: &str = r#"#!/bin/sh
+if [ "$1" = track ]; then
+    echo "sleap-nn $*"
+    while [ $# -gt 0 ]; do case $1 in --data_path) d=$2;; -o) o=$2;; esac; shift; done
+    . "./$d"
+    exit
+fi
 run=models/$(basename "$3" .yaml)
 mkdir -p "$run"
 echo "sleap-nn $*" > "$run/command"
@@ -34,6 +41,15 @@ echo "epoch 1: loss 0.5"
 printf '10%%\r20%%\rdone\n'
 echo "a log line with FILE_META::x:1:y and END_OF_FILE in it" >&2
 echo weights > "$run/best.ckpt"
+"#;
+
+/// An inference whose output looks like control messages, and its result.
+pub const PREDICT: &str = r#"
+echo "frame 7"
+echo INFERENCE_JOBS_DONE
+echo "FILE_META::x:1:y"
+echo "END_OF_FILE" >&2
+head -c 100000 labels.slp > "$o"
 "#;
 
 /// A training that fails.
@@ -70,7 +86,7 @@ impl Worker {
 
     /// Waits until our worker has published this status.
     pub fn status(&mut self, status: &str) -> Value {
-        self.status_within(crate::process::PATIENCE, status)
+        self.status_within(PATIENCE, status)
     }
 
     /// Waits until our worker has published this status.
@@ -85,21 +101,20 @@ impl Worker {
 impl Scene {
     /// A hub with nobody there. `None` where no namespace can be made; the test is skipped then.
     pub fn open() -> Option<Self> {
-        let net = Net::new()?;
+        let net = Net::new("interop/in-namespace")?;
         let dir = TempDir::with_prefix("loaner-interop-").unwrap();
         let bin = dir.path().join("bin");
         fs::create_dir(&bin).unwrap();
         fs::write(bin.join("sleap-nn"), TRAINER).unwrap();
         fs::set_permissions(bin.join("sleap-nn"), Permissions::from_mode(0o755)).unwrap();
-        let mut hub = net.start("hub", Path::new(LOANER), |command| {
-            command
-                .args([
-                    "hub", "--json", "--listen", "10.77.0.1:8080", "--store", "memory",
-                ])
-                .args(["--listen", "10.77.0.1:8001"])
-                .env("XDG_STATE_HOME", dir.path().join("state"))
-                .current_dir(dir.path());
-        });
+        let mut hub = net.command(Path::new(LOANER));
+        hub.args([
+            "hub", "--json", "--listen", "10.77.0.1:8080", "--store", "memory",
+        ])
+        .args(["--listen", "10.77.0.1:8001"])
+        .env("XDG_STATE_HOME", dir.path().join("state"))
+        .current_dir(dir.path());
+        let mut hub = Process::start("hub", hub);
         hub.event("listening");
         hub.event("listening");
         Some(Scene {
@@ -128,14 +143,14 @@ impl Scene {
 
     /// Our program.
     fn loaner(&self, name: &str, args: &[&str]) -> Process {
-        self.net.start(name, Path::new(LOANER), |command| {
-            command
-                .args(args)
-                .args(["--json", "--hub", HUB])
-                .current_dir(self.dir.path())
-                .env("XDG_STATE_HOME", self.path("state"))
-                .env("PATH", self.search_path());
-        })
+        let mut command = self.net.command(Path::new(LOANER));
+        command
+            .args(args)
+            .args(["--json", "--hub", HUB])
+            .current_dir(self.dir.path())
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("PATH", self.search_path());
+        Process::start(name, command)
     }
 
     /// Our worker, in a room of its own.
@@ -164,16 +179,15 @@ impl Scene {
             "the Python environment is missing or out of date: run tools/python-env (`make test` does)"
         );
         let python = root.join(".venv/bin/python");
-        self.net
-            .start(&format!("Python's {script}"), &python, |command| {
-                command
-                    .arg("-B")
-                    .arg(root.join("tests/interop").join(script))
-                    .args(["--ws", WS, "--http", HTTP])
-                    .args(args)
-                    .current_dir(self.dir.path())
-                    .env("PATH", self.search_path());
-            })
+        let mut command = self.net.command(&python);
+        command
+            .arg("-B")
+            .arg(root.join("tests/interop").join(script))
+            .args(["--ws", WS, "--http", HTTP])
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("PATH", self.search_path());
+        Process::start(&format!("Python's {script}"), command)
     }
 
     /// A Python client that sends `package`; results go to `output`.
@@ -210,6 +224,27 @@ impl Scene {
         }
         add("train-script.sh", script.as_bytes());
         add("labels.slp", &labels());
+        zip.finish().unwrap();
+        path
+    }
+
+    /// A package `track_package.zip` as the original's client for inference makes it, flat; `data` is the script that
+    /// says what it does.
+    pub fn inference(&self, data: &str) -> PathBuf {
+        let path = self.path("track_package.zip");
+        let mut zip = ZipWriter::new(File::create(&path).unwrap());
+        let script = "#!/bin/bash\nsleap-nn track \\\n  --data_path d.slp \\\n  --only_suggested_frames \\\n  \
+            --model_paths models/centroid \\\n  --model_paths models/topdown \\\n  -o d.predictions.slp\n";
+        for (name, content) in [
+            ("d.slp", data.as_bytes()),
+            ("labels.slp", &labels()),
+            ("models/centroid/best.ckpt", b"weights"),
+            ("models/topdown/best.ckpt", b"weights"),
+            ("track-script.sh", script.as_bytes()),
+        ] {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
         zip.finish().unwrap();
         path
     }

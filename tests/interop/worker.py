@@ -31,6 +31,7 @@ class Worker:
         self.pc: RTCPeerConnection | None = None
         self.incoming: wire.Incoming | None = None
         self.output_dir = "models"
+        self.track = False
         self.order: list[str] = []
         self.jobs: set[asyncio.Task[None]] = set()
 
@@ -162,21 +163,56 @@ class Worker:
         match wire.control_word(message, wire.FROM_CLIENT):
             case "FILE_META::":
                 self.incoming = wire.Incoming(message)
+            case "PACKAGE_TYPE::":
+                self.track = message.split("PACKAGE_TYPE::", 1)[1] == "track"
             case "OUTPUT_DIR::":
                 self.output_dir = message.split("OUTPUT_DIR::", 1)[1]
             case "END_OF_FILE" if self.incoming:
                 incoming, self.incoming = self.incoming, None
-                job = asyncio.ensure_future(self.train(channel, incoming))
+                work = self.infer if self.track else self.train
+                job = asyncio.ensure_future(work(channel, incoming))
                 self.jobs.add(job)
                 job.add_done_callback(self.jobs.discard)
 
-    async def train(self, channel: RTCDataChannel, package: wire.Incoming) -> None:
-        """Runs every model of the package, and sends the results back."""
+    def unpack(self, package: wire.Incoming) -> Path:
+        """Unpacks the package beside itself; the archive comes back."""
         archive = package.save(self.args.work)
         with zipfile.ZipFile(archive) as unpacking:
             names = unpacking.namelist()
             unpacking.extractall(self.args.work)
         report("package", order=self.order, entries=names, **package.facts())
+        return archive
+
+    async def infer(self, channel: RTCDataChannel, package: wire.Incoming) -> None:
+        """Runs the inference of the package, and sends its result back: as it was designed, and never worked."""
+        root = self.args.work / self.unpack(package).stem
+        script = root / "track-script.sh"
+        if not script.exists():
+            channel.send("INFERENCE_ERROR::No track script found")
+            return
+        channel.send("INFERENCE_START")
+        joined = script.read_text().replace("\\\n", " ")
+        for line in joined.splitlines():
+            if not line.startswith("sleap-nn track"):
+                continue
+            channel.send("INFERENCE_JOB_START::inference")
+            process = await asyncio.create_subprocess_exec(
+                *line.split(), cwd=root, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            )
+            output, _ = await process.communicate()
+            for text in output.decode(errors="replace").splitlines():
+                channel.send(f"TRACK_LOG:{text}")
+            if process.returncode != 0:
+                channel.send(f"INFERENCE_JOB_ERROR::inference::{process.returncode}")
+                return
+            channel.send("INFERENCE_JOB_END::inference")
+        for result in sorted(root.glob("*.predictions.slp"))[:1]:
+            await wire.send_file(channel, result, result.name, self.output_dir, wire.WORKER_CHUNK)
+        channel.send("INFERENCE_JOBS_DONE")
+
+    async def train(self, channel: RTCDataChannel, package: wire.Incoming) -> None:
+        """Runs every model of the package, and sends the results back."""
+        archive = self.unpack(package)
         root = self.args.work / archive.stem
         try:
             for config in TRAIN.findall((root / "train-script.sh").read_text()):

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::{PATIENCE, Process, until};
+use crate::program::{PATIENCE, Process, until};
 
 /// What coturn and the hub share.
 pub const SECRET: &str = "what-only-hub-and-coturn-know";

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use crate::coturn::SECRET;
-use crate::process::{PATIENCE, until};
+use crate::program::{PATIENCE, until};
 use crate::scene::Scene;
 
 /// The bytes that coturn has sent for its clients, by the last word that it says of each session.

@@ -1,16 +1,14 @@
 //! Three namespaces with a hub and a coturn in the middle, a worker at one end, and clients at the other.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::coturn;
-use crate::process::{Process, beside};
+use crate::namespace::Net;
+use crate::program::{LOANER, Process};
 
-pub const LOANER: &str = env!("CARGO_BIN_EXE_loaner");
 /// The middle, as both ends see it.
 const MIDDLE: &str = "10.78.0.1";
 const HUB: &str = "http://10.78.0.1:8080";
@@ -18,59 +16,13 @@ const TURN: &str = "turn:10.78.0.1:3478";
 /// The other end, as each end would have to see it.
 const FAR: [&str; 2] = ["10.78.2.2", "10.78.1.2"];
 
-/// The namespaces. They live as long as the process that holds them, which ends with its standard input: also when the
-/// test is killed.
-struct Nets {
-    holder: Child,
-    ends: [u32; 2],
-}
-
-impl Nets {
-    /// Makes them; `None`, and a word about it, where that is not possible.
-    fn new() -> Option<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/relay/in-namespaces");
-        let mut holder = Command::new(script)
-            .args(["sh", "-c", "echo made $*; cat", "holder"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(holder.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        if let Some(ends) = line.strip_prefix("made ") {
-            let mut ends = ends.split_whitespace().map(|id| id.parse().unwrap());
-            let ends = [ends.next().unwrap(), ends.next().unwrap()];
-            return Some(Nets { holder, ends });
-        }
-        let mut why = String::new();
-        let _ = holder.stderr.take().unwrap().read_to_string(&mut why);
-        let _ = holder.wait();
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: no network namespaces can be made here (be root, or allow user namespaces): {}",
-            why.trim()
-        );
-        None
-    }
-}
-
-impl Drop for Nets {
-    fn drop(&mut self) {
-        drop(self.holder.stdin.take());
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
-
 /// What is there.
 pub struct Scene {
     pub worker: Process,
     pub hub: Process,
     pub turn: Process,
     session: String,
-    nets: Nets,
+    net: Net,
     dir: TempDir,
 }
 
@@ -79,15 +31,14 @@ impl Scene {
     /// tells of no TURN server. `None` where it cannot be; the test is skipped then.
     pub fn open(secret: Option<&str>) -> Option<Self> {
         let turnserver = coturn::program()?;
-        let nets = Nets::new()?;
+        let net = Net::new("relay/in-namespaces")?;
         let dir = TempDir::with_prefix("loaner-relay-").unwrap();
-        let middle = nets.holder.id();
-        let mut turn = beside(middle, &turnserver);
+        let mut turn = net.command(&turnserver);
         // As if the ends were behind NAT: their own addresses lead nowhere, so each needs the other's relay.
         turn.arg("--denied-peer-ip=10.78.1.0-10.78.2.255");
         let turn = coturn::start(turn, MIDDLE, 3478, dir.path());
 
-        let mut hub = beside(middle, Path::new(LOANER));
+        let mut hub = net.command(Path::new(LOANER));
         hub.current_dir(dir.path()).args([
             "hub", "--json", "--listen", "10.78.0.1:8080", "--store", "memory",
         ]);
@@ -103,7 +54,7 @@ impl Scene {
         let mut hub = Process::start("hub", hub);
         hub.event("listening");
 
-        let mut worker = beside(nets.ends[0], Path::new(LOANER));
+        let mut worker = net.command_at(0, Path::new(LOANER));
         worker
             .current_dir(dir.path())
             .env("LOANER_LOG", "debug")
@@ -120,7 +71,7 @@ impl Scene {
             hub,
             turn,
             session,
-            nets,
+            net,
             dir,
         })
     }
@@ -145,7 +96,7 @@ impl Scene {
 
     /// A client that runs this package.
     pub fn run(&self, package: &Path) -> Process {
-        let mut client = beside(self.nets.ends[1], Path::new(LOANER));
+        let mut client = self.net.command_at(1, Path::new(LOANER));
         client
             .current_dir(self.dir.path())
             .env("LOANER_LOG", "debug")
@@ -158,9 +109,8 @@ impl Scene {
 
     /// Whether an end has a way to the other: a look at its routes, which are all there is.
     pub fn ends_reach_each_other(&self) -> bool {
-        let ends = self.nets.ends.iter().zip(FAR);
-        let mut found = ends.map(|(holder, far)| {
-            let mut command = beside(*holder, Path::new("ip"));
+        let mut found = FAR.iter().enumerate().map(|(end, far)| {
+            let mut command = self.net.command_at(end, Path::new("ip"));
             command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
             let output = command.args(["route", "get", far]).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

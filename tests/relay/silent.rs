@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use loaner::rtc::{Connection, DataPlane, IceServer, RtcConfig, RtcEvent};
 
-use crate::process::{Process, without_settings};
-use crate::scene::LOANER;
+use crate::program::{LOANER, Process, without_settings};
 
 /// How long a server has, by the rules of `rtc`.
 const LIMIT: Duration = Duration::from_secs(3);

@@ -1,6 +1,7 @@
 //! Real processes, real sockets, and peers that speak the protocol by hand.
-#![allow(dead_code, clippy::unwrap_used, missing_docs)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, missing_docs)]
 
+pub mod lab;
 pub mod peer;
 pub mod process;
 pub mod stub;
@@ -8,25 +9,12 @@ pub mod stub;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
-
+pub use lab::Lab;
 pub use peer::Peer;
 pub use process::Process;
 
 /// Longer than anything here takes, unless said otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A hub and a worker, each a process, with a directory of their own.
-pub struct Lab {
-    pub hub: Process,
-    pub worker: Process,
-    pub url: String,
-    pub room: String,
-    pub token: String,
-    pub worker_id: String,
-    pub session: String,
-    pub dir: tempfile::TempDir,
-}
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts a hub on a free port; its address comes back.
 pub async fn hub() -> (Process, String) {
@@ -44,116 +32,19 @@ pub async fn hub_at(listen: &str) -> (Process, String) {
     (hub, url)
 }
 
-impl Lab {
-    /// A worker that runs commands.
-    pub async fn new() -> Lab {
-        Lab::with(&["--allow-commands"]).await
-    }
+/// Starts a worker at this hub, with its jobs in `work`, and with these further arguments and variables.
+pub fn worker(url: &str, work: &Path, flags: &[&str], env: &[(&str, &str)]) -> Process {
+    let work = work.to_str().unwrap();
+    let mut args = vec!["worker", "--json", "--hub", url, "--work-dir", work];
+    args.extend(flags);
+    Process::start(&args, env)
+}
 
-    /// A worker with these flags.
-    pub async fn with(flags: &[&str]) -> Lab {
-        let (hub, url) = hub().await;
-        Lab::at(hub, url, flags).await
-    }
-
-    async fn at(hub: Process, url: String, flags: &[&str]) -> Lab {
-        let dir = tempfile::tempdir().unwrap();
-        let work = dir.path().join("work");
-        let mut args = vec!["worker", "--json", "--hub", &url];
-        if !flags.contains(&"--work-dir") {
-            args.extend(["--work-dir", work.to_str().unwrap()]);
-        }
-        args.extend(flags);
-        let path = fake_trainer(dir.path());
-        let mut worker = Process::start(
-            &args,
-            &[("PATH", &path), ("LOANER_LOG", "info,loaner=debug")],
-        );
-        let registered = worker.event("registered").await;
-        let text = |key: &str| registered[key].as_str().unwrap().to_owned();
-        let (room, token, worker_id, session) =
-            (text("room"), text("token"), text("worker"), text("session"));
-        Lab {
-            hub,
-            worker,
-            url,
-            room,
-            token,
-            worker_id,
-            session,
-            dir,
-        }
-    }
-
-    /// A peer of the room.
-    pub async fn peer(&self, role: &str) -> Peer {
-        Peer::join(&self.url, &self.room, &self.token, role).await
-    }
-
-    /// What the hub shows of the worker.
-    pub async fn shown(&self) -> Option<Value> {
-        let mut watcher = self.peer("watcher").await;
-        let shown = watcher.find(&self.worker_id).await;
-        watcher.leave().await;
-        shown
-    }
-
-    /// Waits until the hub shows this status of the worker.
-    pub async fn until_status(&self, status: &str, patience: Duration) -> Value {
-        let mut watcher = self.peer("watcher").await;
-        let shown = watcher
-            .until_status(&self.worker_id, status, patience)
-            .await;
-        watcher.leave().await;
-        shown
-    }
-
-    /// `loaner run` against this worker, with these further arguments.
-    pub fn run(&self, package: &Path, flags: &[&str]) -> Process {
-        let out = self.dir.path().join("out");
-        let mut args = vec![
-            "run",
-            package.to_str().unwrap(),
-            "--json",
-            "--hub",
-            &self.url,
-            "--session",
-            &self.session,
-        ];
-        if !flags.contains(&"-o") {
-            args.extend(["-o", out.to_str().unwrap()]);
-        }
-        args.extend(flags);
-        Process::start(&args, &[])
-    }
-
-    /// Where `run` puts results.
-    pub fn out(&self) -> PathBuf {
-        self.dir.path().join("out")
-    }
-
-    /// The directories of jobs that the worker has now.
-    pub fn scratch(&self) -> Vec<PathBuf> {
-        let workers = std::fs::read_dir(self.dir.path().join("work"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        workers
-            .flat_map(|worker| {
-                std::fs::read_dir(worker.path())
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-            })
-            .map(|entry| entry.path())
-            .filter(|path| path.is_dir())
-            .collect()
-    }
-
-    /// A package directory whose manifest runs this shell script.
-    pub fn package(&self, name: &str, script: &str) -> PathBuf {
-        package(self.dir.path(), name, script)
-    }
+/// `loaner run` of this package at this hub, with these further arguments and variables.
+pub fn run(url: &str, package: &Path, flags: &[&str], env: &[(&str, &str)]) -> Process {
+    let mut args = vec!["run", package.to_str().unwrap(), "--json", "--hub", url];
+    args.extend(flags);
+    Process::start(&args, env)
 }
 
 /// A package directory whose manifest runs this shell script and returns `models`.
@@ -174,13 +65,15 @@ pub fn zip(dir: &Path) -> Vec<u8> {
     std::fs::read(&package.path).unwrap()
 }
 
-/// A `sleap-nn` that trains for no time at all; the PATH with it comes back.
+/// A `sleap-nn` that trains for no time at all, and whose inference is what its data say, a shell script that finds the
+/// name of the result in `$o`; the PATH with it comes back.
 fn fake_trainer(dir: &Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let bin = dir.join("bin");
     std::fs::create_dir_all(&bin).unwrap();
     let program = bin.join("sleap-nn");
-    let script = "#!/bin/sh\necho \"called: $*\"\nfor a in \"$@\"; do case $a in trainer_config.run_name=*) n=${a#*=};; esac; done\n\
+    let script = "#!/bin/sh\necho \"called: $*\"\nif [ \"$1\" = track ]; then\nwhile [ $# -gt 0 ]; do case $1 in --data_path) d=$2;; -o) o=$2;; esac; shift; done\n\
+        . \"./$d\"\nexit\nfi\nfor a in \"$@\"; do case $a in trainer_config.run_name=*) n=${a#*=};; esac; done\n\
         case $n in bad*) exit 3;; esac\nmkdir -p \"models/$n\"\necho weights > \"models/$n/best.ckpt\"\n";
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -228,6 +121,9 @@ pub fn alive(pid: i32) -> bool {
             .starts_with('Z')
     })
 }
+
+/// A script that says its process id, and does not mind SIGTERM.
+pub const DEAF: &str = "trap '' TERM; echo pid $$; while :; do sleep 1; done";
 
 /// The process id in what `echo pid $$` prints.
 pub fn pid_in(text: &str) -> i32 {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::PATIENCE;
+use super::{PATIENCE, pid_in};
 
 /// A registered peer.
 pub struct Peer {
@@ -280,12 +280,30 @@ impl Call {
     pub async fn upload(&self, name: &str, archive: &[u8]) {
         self.text("PACKAGE_TYPE::train").await;
         self.text("OUTPUT_DIR::models").await;
-        self.text(&format!("FILE_META::{name}:{}:False", archive.len()))
+        self.file(name, archive, "False").await;
+    }
+
+    /// The same for inference.
+    pub async fn upload_inference(&self, name: &str, archive: &[u8]) {
+        self.text("PACKAGE_TYPE::track").await;
+        self.text("OUTPUT_DIR::.").await;
+        self.file(name, archive, "false").await;
+    }
+
+    /// Announces and sends a file, of which nothing was said.
+    pub async fn file(&self, name: &str, archive: &[u8], hint: &str) {
+        self.text(&format!("FILE_META::{name}:{}:{hint}", archive.len()))
             .await;
         for chunk in archive.chunks(65536) {
             self.bytes(chunk).await;
         }
         self.text("END_OF_FILE").await;
+    }
+
+    /// Sends a package that begins with its process id as `pid N`, and waits for that.
+    pub async fn begin(&self, name: &str, archive: &[u8]) -> i32 {
+        self.upload(name, archive).await;
+        pid_in(self.until("pid ").await.last().unwrap())
     }
 
     /// The next message.

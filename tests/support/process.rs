@@ -184,6 +184,16 @@ impl Process {
             .collect()
     }
 
+    /// The error that it ended with.
+    pub fn error(&self) -> String {
+        let events = self.events();
+        let error = events.iter().rev().find(|event| event["event"] == "error");
+        error.unwrap_or_else(|| panic!("no error: {}", self.stdout()))["message"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let _ = kill(Pid::from_raw(self.pid), signal);

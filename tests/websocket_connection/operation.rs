@@ -1,6 +1,13 @@
 //! What an operator sees and sets: health, readiness, metrics, origins, draining.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+use loaner::hub::auth::{Algorithm, Jwks};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -74,6 +81,53 @@ async fn only_pages_of_known_origins_connect() {
     Device::connect(addr, "ann", "laptop").await;
 }
 
+/// A question at `/ready`: the status, and the reason that is given.
+async fn ready(addr: std::net::SocketAddr) -> (u16, String) {
+    let (status, body) = get(addr, "/ready", "*/*").await;
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let reason = body["reason"].as_str().unwrap_or_default().to_owned();
+    (status, reason)
+}
+
+/// A hub fetches its issuer's keys by itself; it is ready once it has them, and the first device need not wait for them.
+#[actix_web::test]
+async fn a_hub_is_ready_when_it_has_the_issuers_keys() {
+    let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", issuer.local_addr().unwrap());
+    let hub = hub_with(|config| {
+        config.auth.algorithms.push(Algorithm::EdDSA);
+        config.auth.jwks = Some(Jwks {
+            timeout: Jwks::MAX_TIMEOUT,
+            ..Jwks::new(&url).unwrap()
+        });
+    });
+    let addr = hub.addrs[0];
+    let accepted = tokio::time::timeout(PATIENCE, issuer.accept()).await;
+    let (mut asking, _) = accepted.expect("nobody asks for the keys").unwrap();
+    let (status, reason) = ready(addr).await;
+    assert_eq!(status, 503);
+    assert!(reason.contains("JWKS"), "{reason}");
+    assert_eq!(get(addr, "/health", "*/*").await.0, 200);
+
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let point = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
+    let set =
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": point}]}).to_string();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", set.len());
+    asking.write_all((head + &set).as_bytes()).await.unwrap();
+    until(|| async { ready(addr).await.0 == 200 }).await;
+    // Nobody can be asked any more.
+    drop((asking, issuer));
+    let pem = key.to_pkcs8_pem(Default::default()).unwrap();
+    let header = jsonwebtoken::Header {
+        kid: Some("k".to_owned()),
+        ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA)
+    };
+    let signing = jsonwebtoken::EncodingKey::from_ed_pem(pem.as_bytes()).unwrap();
+    let token = jsonwebtoken::encode(&header, &claims("ann", "laptop", 60), &signing).unwrap();
+    Device::open(addr, &format!("token={token}")).await;
+}
+
 /// A hub that stops tells its devices when to come back, and is not ready meanwhile.
 #[actix_web::test]
 async fn a_draining_hub_tells_its_devices_to_come_back() {
@@ -81,12 +135,26 @@ async fn a_draining_hub_tells_its_devices_to_come_back() {
     let addr = hub.addrs[0];
     assert_eq!(get(addr, "/ready", "*/*").await.0, 200);
     assert_eq!(get(addr, "/health", "*/*").await.0, 200);
+    // A hub that stops accepts nobody, so the question is begun before; it is accepted before the device that comes after it.
+    let mut asking = TcpStream::connect(addr).await.unwrap();
+    asking
+        .write_all(b"GET /ready HTTP/1.1\r\nHost: hub\r\n")
+        .await
+        .unwrap();
     let mut device = Device::connect(addr, "ann", "laptop").await;
     let stopping = actix_web::rt::spawn(hub.stop());
     let wait = device.expect("going_away").await["retry_after_ms"]
         .as_u64()
         .unwrap();
     assert!((500..=5000).contains(&wait));
+    asking.write_all(b"\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, asking.read_to_string(&mut answer))
+        .await
+        .expect("no answer")
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("the hub stops"), "{answer}");
     assert_eq!(device.closed_with().await.0, 4000);
     device.close().await;
     stopping.await.unwrap();

@@ -6,24 +6,19 @@ use tokio_tungstenite::tungstenite::Message;
 use super::support::{Device, hub_with};
 
 /// What came of a connection: it has the message that was sent to the device, or it had to go.
-enum Came {
-    Message(Device, Value),
-    Replaced,
-}
-
-async fn outcome(mut device: Device) -> Came {
+async fn outcome(mut device: Device) -> Option<(Device, Value)> {
     loop {
         match device.next().await {
             Message::Text(text) => {
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 if frame["type"] == "message" {
-                    return Came::Message(device, frame["payload"]["message_id"].clone());
+                    return Some((device, frame["payload"]["message_id"].clone()));
                 }
                 assert_eq!(frame["type"], "connected", "{frame}");
             }
             Message::Close(Some(frame)) => {
                 assert_eq!(u16::from(frame.code), 4409);
-                return Came::Replaced;
+                return None;
             }
             other => panic!("not for a device: {other:?}"),
         }
@@ -48,11 +43,9 @@ async fn of_two_connections_at_once_the_one_that_stays_is_the_one_that_hears() {
             .await;
         let (one, two) = tokio::join!(outcome(one), outcome(two),);
         let mut stayed = None;
-        for came in [one, two] {
-            if let Came::Message(device, id) = came {
-                let both = stayed.replace((device, id)).is_some();
-                assert!(!both, "round {round}: both heard it");
-            }
+        for came in [one, two].into_iter().flatten() {
+            let both = stayed.replace(came).is_some();
+            assert!(!both, "round {round}: both heard it");
         }
         let (mut stayed, id) = stayed.unwrap_or_else(|| panic!("round {round}: neither heard it"));
         stayed.send("ack", json!({"up_to": id})).await;

@@ -56,6 +56,11 @@ pub async fn measure(bench: Bench<'_>) -> Result<Vec<Figure>> {
         }
         let of = |what: fn(&Outcome) -> f64| outcomes.iter().map(what).collect::<Vec<_>>();
         let reach = Reach::AtMost(15.0);
+        // A hub that is killed has saved no session.
+        let resumed = match signal {
+            Signal::SIGTERM => Reach::AtLeast(100.0),
+            _ => Reach::Nothing,
+        };
         let what = format!("{name}: {clients} clients are back");
         figures.extend([
             Figure::most(&what, "s", reach, of(|outcome| outcome.seconds)),
@@ -66,9 +71,9 @@ pub async fn measure(bench: Bench<'_>) -> Result<Vec<Figure>> {
                 of(|outcome| outcome.told),
             ),
             Figure::median(
-                "  with the receipts of before",
+                "  with their session",
                 "%",
-                Reach::Nothing,
+                resumed,
                 of(|outcome| outcome.resumed),
             ),
             Figure::median(
@@ -101,10 +106,11 @@ async fn run(bench: Bench<'_>, signal: Signal) -> Result<Outcome> {
         .tokens(Algorithm::HS256, 'c', bench.size.clients)?;
     let addr = hub.addr;
     let restarting = Arc::new(AtomicBool::new(false));
+    let planned = signal == Signal::SIGTERM;
     let (ready, is_ready) = oneshot::channel();
     let load = tokio::spawn(on_one_thread({
         let restarting = Arc::clone(&restarting);
-        move || run_clients(addr, tokens, restarting, ready)
+        move || run_clients(addr, tokens, planned, restarting, ready)
     }));
     if is_ready.await.is_err() {
         // It ended before all were connected, and says why.
@@ -124,6 +130,7 @@ async fn run(bench: Bench<'_>, signal: Signal) -> Result<Outcome> {
 async fn run_clients(
     addr: SocketAddr,
     tokens: Vec<String>,
+    planned: bool,
     restarting: Arc<AtomicBool>,
     ready: oneshot::Sender<()>,
 ) -> Result<(Outcome, Instant)> {
@@ -131,6 +138,7 @@ async fn run_clients(
     let load = Rc::new(Load {
         addr,
         tokens,
+        planned,
         restarting,
         stopping: Cell::default(),
         connected: Cell::default(),

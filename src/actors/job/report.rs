@@ -2,18 +2,45 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{JobEvent, JobNews, JobPerformer};
 use crate::charts::job::{Outcome, Why};
 use crate::rtc::Channel;
 use crate::wire::{ChannelText, JobComplete, JobError, JobStatus, PeerMessage};
+use crate::worker::jobs::plan::PlanKind;
 use crate::worker::jobs::work::{self, Results};
 
 /// How long the terminal message may take to leave on a channel that still works.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl JobPerformer {
+    fn infers(&self) -> bool {
+        let prepared = self.prepared.as_ref();
+        prepared.is_some_and(|prepared| prepared.plan.kind == PlanKind::Inference)
+    }
+
+    /// The directory of results where the client named none.
+    pub(super) fn output_dir(&self) -> &'static str {
+        if self.infers() { "." } else { "models" }
+    }
+
+    pub(super) fn report_starting(&self) {
+        let message = if self.infers() {
+            "Initializing inference".to_owned()
+        } else {
+            format!("Initializing training: {}", self.step)
+        };
+        self.status("starting", 0.0, message);
+    }
+
+    /// Of an inference, the end of a command is no news: there is one result, and `job_complete` tells of it.
+    pub(super) fn report_step_done(&self) {
+        if !self.infers() {
+            self.status("running", 1.0, format!("Training completed: {}", self.step));
+        }
+    }
+
     pub(super) fn status(&self, status: &str, progress: f64, message: String) {
         self.tell(JobEvent::Tell(PeerMessage::JobStatus(JobStatus {
             job_id: self.id.to_string(),
@@ -24,26 +51,75 @@ impl JobPerformer {
         })));
     }
 
+    /// What a training came to (protocol page, 3.7).
+    fn trained(&self) -> Value {
+        let mut result = json!({
+            "training_duration_minutes": self.began.elapsed().as_secs_f64() / 60.0,
+            "total_jobs": self.steps_done,
+        });
+        if let Some(results) = &self.results {
+            result["results_file"] = json!(results.name());
+            result["results_size_bytes"] = json!(results.size);
+        }
+        result
+    }
+
+    /// What an inference came to (protocol page, 3.7).
+    fn predicted(&self) -> Value {
+        let seconds = self.began.elapsed().as_secs();
+        match &self.results {
+            Some(results) => json!({
+                "predictions_size_mb": results.size as f64 / f64::from(1 << 20),
+                "inference_duration_seconds": seconds,
+                "predictions_file": results.name(),
+            }),
+            None => json!({
+                "inference_duration_seconds": seconds,
+                "warning": "No predictions file generated",
+            }),
+        }
+    }
+
+    /// What peers of an inference wait for, who know no terminal message: the last word of the protocol page (4.7).
+    fn last_word(&self, outcome: Outcome) -> Option<ChannelText> {
+        let code = self.failure.as_ref().map(|failure| failure.code);
+        match outcome {
+            Outcome::Completed if self.infers() => Some(ChannelText::InferenceJobsDone),
+            Outcome::Failed(Why::NotPrepared) if code == Some(work::NO_TRACK_SCRIPT) => Some(
+                ChannelText::InferenceError("No track script found".to_owned()),
+            ),
+            _ => None,
+        }
+    }
+
     /// The terminal message, as it is on the channel and as a peer message.
     fn terminal(&self, outcome: Outcome) -> (ChannelText, PeerMessage) {
         let job_id = self.id.to_string();
+        // On the channel, the job is called what its client calls it.
+        let channel_id = self
+            .claim
+            .as_ref()
+            .map_or_else(|| job_id.clone(), |claim| claim.job_id.clone());
         match outcome {
             Outcome::Completed => {
                 let results = self.results.as_ref();
-                let mut result = json!({
-                    "training_duration_minutes": self.began.elapsed().as_secs_f64() / 60.0,
-                    "total_jobs": self.steps_done,
-                });
-                if let Some(results) = results {
-                    result["results_file"] = json!(results.name());
-                    result["results_size_bytes"] = json!(results.size);
+                let mut result = if self.infers() && self.claim.is_none() {
+                    self.predicted()
+                } else {
+                    self.trained()
+                };
+                if let Some(claim) = &self.claim {
+                    result["output_path"] = json!(claim.output);
                 }
-                let detail = results.map(Results::name).unwrap_or_default();
-                let complete = JobComplete::new(job_id.clone(), result, results.is_some());
-                (
-                    ChannelText::JobComplete { job_id, detail },
-                    PeerMessage::JobComplete(complete),
-                )
+                let text = match &self.claim {
+                    Some(claim) => claim.complete(),
+                    None => ChannelText::JobComplete {
+                        job_id: channel_id,
+                        detail: results.map(Results::name).unwrap_or_default(),
+                    },
+                };
+                let complete = JobComplete::new(job_id, result, results.is_some());
+                (text, PeerMessage::JobComplete(complete))
             }
             Outcome::Failed(why) => {
                 // What stopped the job from outside is the reason then, whatever went wrong inside before.
@@ -62,15 +138,13 @@ impl JobPerformer {
                     recoverable: failure.recoverable,
                 };
                 let text = ChannelText::JobFailed {
-                    job_id: job_id.clone(),
+                    job_id: channel_id,
                     message: failure.message,
                 };
                 (text, PeerMessage::failed(job_id, error))
             }
             Outcome::Cancelled => (
-                ChannelText::JobCancelled {
-                    job_id: job_id.clone(),
-                },
+                ChannelText::JobCancelled { job_id: channel_id },
                 PeerMessage::cancelled(job_id),
             ),
         }
@@ -79,12 +153,16 @@ impl JobPerformer {
     /// Sends the terminal message both ways, and reports the end when it has left.
     pub(super) fn send_terminal(&mut self, outcome: Outcome) {
         let (text, message) = self.terminal(outcome);
+        let last_word = self.last_word(outcome);
         tracing::info!(job = %self.id, holder = %self.holder, ?outcome, message = %text.to_text(), "the job is over");
         self.tell(JobEvent::Tell(message));
         let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());
         self.plane.spawn(async move {
             if let Some(channel) = channel.filter(Channel::is_open) {
                 let sent = async {
+                    if let Some(word) = last_word {
+                        channel.send_text(&word.to_text()).await?;
+                    }
                     channel.send_text(&text.to_text()).await?;
                     channel.drained().await
                 };

@@ -13,6 +13,16 @@ pub enum SessionError {
         /// What the network says.
         detail: String,
     },
+    /// The hub's certificate is not believed.
+    #[error(
+        "the certificate of the hub at {hub} is not trusted: {detail}; if an authority of your own issued it, give that one's certificate with --hub-ca FILE"
+    )]
+    Untrusted {
+        /// Its address.
+        hub: String,
+        /// What is wrong with the certificate.
+        detail: String,
+    },
     /// Sign-in was refused.
     #[error("the hub at {hub} refused the sign-in: {detail}")]
     SignIn {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use awc::error::{ConnectError, SendRequestError};
 use awc::http::StatusCode;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -159,9 +160,12 @@ async fn body_of(
     request: awc::SendClientRequest,
     refused: &impl Fn(String, String) -> SessionError,
 ) -> Result<(StatusCode, Bytes), SessionError> {
-    let mut response = request.await.map_err(|error| SessionError::Unreachable {
-        hub: hub.to_string(),
-        detail: error.to_string(),
+    let mut response = request.await.map_err(|error| {
+        let (hub, detail) = (hub.to_string(), error.to_string());
+        match wrong_certificate(&error) {
+            true => SessionError::Untrusted { hub, detail },
+            false => SessionError::Unreachable { hub, detail },
+        }
     })?;
     let body = response
         .body()
@@ -169,6 +173,14 @@ async fn body_of(
         .await
         .map_err(|error| refused(hub.to_string(), error.to_string()))?;
     Ok((response.status(), body))
+}
+
+fn wrong_certificate(error: &SendRequestError) -> bool {
+    let SendRequestError::Connect(ConnectError::Io(error)) = error else {
+        return false;
+    };
+    let why = error.get_ref().and_then(|why| why.downcast_ref());
+    matches!(why, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 fn read<T: DeserializeOwned>(

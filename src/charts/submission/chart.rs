@@ -23,6 +23,7 @@ impl Chart for Submission {
             Input::JobAccepted,
             Input::JobRejected,
             Input::WorkerBusy,
+            Input::WorkerLeft,
             Input::ChannelOpen,
             Input::DialFailed,
             Input::PackageSent,

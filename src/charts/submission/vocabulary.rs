@@ -58,6 +58,8 @@ pub enum Input {
     JobRejected,
     /// The worker refuses the connection: it is somebody else's.
     WorkerBusy,
+    /// The worker is not in the room any more, and no connection to it is coming up.
+    WorkerLeft,
     /// The data channel is open.
     ChannelOpen,
     /// The connection did not come up.

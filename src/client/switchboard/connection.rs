@@ -79,26 +79,24 @@ impl Client {
             self.package.size,
             self.ui.clone(),
         );
+        let kind = self.package.kind.clone();
+        let (output_dir, hint) = match kind {
+            PackageKind::Track => (".", "false"),
+            PackageKind::Train | PackageKind::Other(_) => ("models", "False"),
+        };
         ui.progress(Progress::Uploading { bytes: size });
         self.plane.spawn(async move {
             for text in [
-                ChannelText::PackageType(PackageKind::Train),
-                ChannelText::OutputDir("models".to_owned()),
+                ChannelText::PackageType(kind),
+                ChannelText::OutputDir(output_dir.to_owned()),
             ] {
                 if let Err(error) = channel.send_text(&text.to_text()).await {
                     return milestones.broke(error).await;
                 }
             }
-            send_file(
-                channel,
-                path,
-                name,
-                "False".to_owned(),
-                milestones,
-                |bytes| {
-                    ui.progress(Progress::Uploaded { bytes });
-                },
-            )
+            send_file(channel, path, name, hint.to_owned(), milestones, |bytes| {
+                ui.progress(Progress::Uploaded { bytes });
+            })
             .await;
         });
     }

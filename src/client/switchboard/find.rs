@@ -7,7 +7,7 @@ use super::describe::worker_filter;
 use super::{Chosen, Client};
 use crate::charts::submission::Input;
 use crate::client::{Choice, Progress};
-use crate::wire::{JobRequest, PeerInfo, PeerMessage, ToHub};
+use crate::wire::{JobRequest, PackageKind, PeerInfo, PeerMessage, ToHub};
 
 impl Client {
     pub(super) fn discover(&mut self, ctx: &mut Context<Self>) {
@@ -88,9 +88,13 @@ impl Client {
 
     pub(super) fn request(&mut self) {
         let size = self.package.size as f64 / 1e6;
+        let job_type = match self.package.kind {
+            PackageKind::Track => "inference",
+            PackageKind::Train | PackageKind::Other(_) => "training",
+        };
         self.tell_worker(&PeerMessage::JobRequest(JobRequest {
             job_id: self.job.clone(),
-            job_type: Some("training".to_owned()),
+            job_type: Some(job_type.to_owned()),
             dataset_info: Some(
                 json!({ "format": "zip", "path": self.package.name, "estimated_size_mb": size }),
             ),

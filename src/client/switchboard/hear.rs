@@ -60,9 +60,11 @@ impl Client {
     }
 
     fn worker_gone(&mut self) {
-        self.detail = Some("the worker has left the room".to_owned());
-        self.feed(Input::JobRejected);
-        self.feed(Input::DialFailed);
+        self.detail = Some(
+            "the worker has left the room; run it again when it is back, or on another worker"
+                .to_owned(),
+        );
+        self.feed(Input::WorkerLeft);
     }
 
     pub(super) fn hear_worker(&mut self, message: PeerMessage) {
@@ -107,15 +109,40 @@ impl Client {
         }
     }
 
+    fn command_failed(&mut self, name: String, code: i32) {
+        self.command_failed = true;
+        self.detail = Some(format!("{name} failed with exit code {code}"));
+        self.ui.progress(Progress::Ended { name, code });
+    }
+
+    /// The end of an inference, behind its result: a foreign worker says nothing more. One of ours has a verdict for us,
+    /// and is not left before it has given it.
+    fn last_word(&self, ok: bool) {
+        self.feed(if self.worker_is_ours() {
+            Input::CommandsDone { ok }
+        } else {
+            Input::JobOver { ok }
+        });
+    }
+
     pub(super) fn heard_on_channel(&mut self, text: ChannelText) {
         match text {
-            ChannelText::TrainJobStart(name) => self.ui.progress(Progress::Started { name }),
-            ChannelText::TrainJobEnd(name) => self.ui.progress(Progress::Ended { name, code: 0 }),
-            ChannelText::TrainJobError { name, code } => {
-                self.command_failed = true;
-                self.detail = Some(format!("{name} failed with exit code {code}"));
-                self.ui.progress(Progress::Ended { name, code });
+            ChannelText::TrainJobStart(name) | ChannelText::InferenceJobStart(name) => {
+                self.ui.progress(Progress::Started { name });
             }
+            ChannelText::TrainJobEnd(name) | ChannelText::InferenceJobEnd(name) => {
+                self.ui.progress(Progress::Ended { name, code: 0 });
+            }
+            ChannelText::TrainJobError { name, code } => self.command_failed(name, code),
+            ChannelText::InferenceJobError { name, code } => {
+                self.command_failed(name, code);
+                self.last_word(false);
+            }
+            ChannelText::InferenceError(text) => {
+                self.detail = Some(text);
+                self.last_word(false);
+            }
+            ChannelText::InferenceJobsDone => self.last_word(!self.command_failed),
             ChannelText::TrainingJobsDone => self.feed(Input::CommandsDone {
                 ok: !self.command_failed,
             }),

@@ -85,6 +85,7 @@ impl<'a> Guest<'a> {
         let entry = Entry {
             outlet: Box::new(outlet),
             device,
+            turned_away: matches!(self.speech, Speech::TurnedAway(_)),
             seat: None,
             resumable: false,
             opened: Now::read().epoch,

@@ -74,6 +74,7 @@ impl Core {
         recovered: Recovered,
         node: &str,
         limits: MailLimits,
+        now: Now,
     ) -> Self {
         let mut core = Core {
             orders,
@@ -126,6 +127,9 @@ impl Core {
                 status: Some(Status::Stored),
             };
             core.remember(index, mark, known);
+        }
+        for session in recovered.sessions {
+            core.restore(session, now);
         }
         core
     }
@@ -199,12 +203,13 @@ impl Core {
 
     /// Reserves ids, if it is time.
     pub(super) fn reserve(&mut self) {
-        if let Some(below) = self.ids.ask() {
+        if let Some(below) = self.ids.ask(false) {
             self.orders.reserve(below);
         }
     }
 
     pub(super) fn reserved(&mut self, below: u64, answer: Result<(), StoreFailed>) {
+        self.figures.store_failing = answer.is_err();
         // After a failure the next tick asks again.
         self.ids.answered(below, answer.is_ok());
     }
@@ -237,7 +242,10 @@ impl Core {
         for index in std::mem::take(&mut self.retry) {
             self.pump(index);
         }
-        self.reserve();
+        // A store that failed is tried again this way, also when nobody sends anything.
+        if let Some(below) = self.ids.ask(self.figures.store_failing) {
+            self.orders.reserve(below);
+        }
         self.sweep(now);
         if self.ticks.is_multiple_of(ROUND) && !self.expiring {
             self.expiring = true;

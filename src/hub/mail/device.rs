@@ -29,7 +29,7 @@ pub(super) struct Device {
     pub(super) window: Window,
     /// The device has everything up to this id.
     pub(super) acked: u64,
-    /// The last id that any of its connections was given since the start.
+    /// The last id that any of its connections was given since the start, or in the session that was saved before it.
     pub(super) given: u64,
     /// The last id that went to the store.
     pub(super) stored_to: u64,

@@ -37,9 +37,10 @@ impl Ids {
         self.next += 1;
     }
 
-    /// The bound to reserve now, when half of what was reserved is used and nothing is on its way.
-    pub(super) fn ask(&mut self) -> Option<u64> {
-        if self.asking || self.reserved > self.next + BLOCK / 2 || self.reserved >= LAST {
+    /// The bound to reserve now, when half of what was reserved is used, or `anyway`, and nothing is on its way.
+    pub(super) fn ask(&mut self, anyway: bool) -> Option<u64> {
+        let enough = self.reserved > self.next + BLOCK / 2 && !anyway;
+        if self.asking || enough || self.reserved >= LAST {
             return None;
         }
         self.asking = true;

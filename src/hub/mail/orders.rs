@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use super::super::engine::{ConnId, DeviceKey, Letter};
-use super::super::store::{Done, Store, StoreFailed};
+use super::super::store::{Done, KnownSession, Store, StoreFailed};
 use super::core::{Core, Now};
 use super::{Index, Mail};
 
@@ -72,11 +72,26 @@ impl Orders {
         self.store.seen(device, at_ms);
     }
 
-    /// Calls `done` when everything before is on disk, with whether all of it is.
-    pub(super) fn sync(&self, failures: u64, done: impl FnOnce(bool) + Send + 'static) {
-        let done = self.then(move |core, answer, _| {
-            done(answer.is_ok() && core.failures == failures);
+    /// Calls `done` when everything before is on disk and answered, with whether all of it is there.
+    pub(super) fn sync(
+        &self,
+        failures: u64,
+        done: impl FnOnce(&mut Core, bool, Now) + Send + 'static,
+    ) {
+        let done = self.then(move |core, answer, now| {
+            let all = answer.is_ok() && core.failures == failures;
+            done(core, all, now);
         });
         self.store.sync(done);
+    }
+
+    /// Calls `done` with whether the sessions are on disk.
+    pub(super) fn save_sessions(
+        &self,
+        sessions: Vec<KnownSession>,
+        done: impl FnOnce(bool) + Send + 'static,
+    ) {
+        let done = self.then(move |_, answer, _| done(answer.is_ok()));
+        self.store.save_sessions(sessions, done);
     }
 }

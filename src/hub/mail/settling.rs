@@ -17,6 +17,7 @@ impl Core {
         };
         let (bytes, count) = (post.letter.bytes() as u64, post.targets.len() as u64);
         self.writing -= bytes;
+        self.figures.store_failing = answer.is_err();
         if answer.is_ok() {
             self.figures.stored += count;
         } else {

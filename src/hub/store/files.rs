@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -17,6 +18,9 @@ const CHECKED_BYTES: u64 = 256 << 20;
 /// Pages of 4 KiB in the log before they are moved to the file. Letters for many mailboxes change many pages, again and
 /// again: a long log moves each of them once.
 const CHECKPOINT_PAGES: i64 = 16_384;
+
+/// How a file is opened.
+const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 /// Statements that are kept prepared: all that there are.
 const STATEMENTS: usize = 64;
@@ -84,14 +88,63 @@ pub enum OpenError {
     Thread(io::Error),
 }
 
+/// What an examination found where a store is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::AsRefStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Examined {
+    /// Nothing; a store can be made there.
+    Absent,
+    /// A store that nobody uses.
+    Idle,
+    /// A store that a hub uses now.
+    InUse,
+}
+
+/// Looks whether [`open`] would succeed, and makes and changes nothing.
+pub(super) fn examine(place: &Place) -> Result<Examined, OpenError> {
+    let Place::File(path) = place else {
+        return Ok(Examined::Absent);
+    };
+    match fs::symlink_metadata(path) {
+        Ok(_) => match look(path) {
+            Ok(_) => Ok(Examined::Idle),
+            Err(OpenError::InUse { .. }) => Ok(Examined::InUse),
+            Err(error) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            could_make(path).map_err(|source| unreachable(path, source))?;
+            Ok(Examined::Absent)
+        }
+        Err(source) => Err(unreachable(path, source)),
+    }
+}
+
+/// Whether the file could be made, and the directories above it that are not there.
+fn could_make(path: &Path) -> io::Result<()> {
+    let above = path.ancestors().skip(1).map(|above| match above {
+        above if above == Path::new("") => Path::new("."),
+        above => above,
+    });
+    for above in above {
+        match fs::metadata(above) {
+            Ok(found) if found.is_dir() => {
+                return Ok(access(above, AccessFlags::W_OK | AccessFlags::X_OK)?);
+            }
+            Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
 /// Opens or makes the database, with its tables as of [`SCHEMA`].
 pub(super) fn open(place: &Place) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match place {
         Place::Memory => {
             let path = Path::new(":memory:");
             let failed = |error| failure(path, error);
-            let flags = flags | OpenFlags::SQLITE_OPEN_MEMORY | OpenFlags::SQLITE_OPEN_CREATE;
+            let flags = FLAGS | OpenFlags::SQLITE_OPEN_MEMORY | OpenFlags::SQLITE_OPEN_CREATE;
             let mut file = Connection::open_with_flags(path, flags).map_err(failed)?;
             settle(&file).map_err(failed)?;
             schema::migrate(&mut file, 0).map_err(failed)?;
@@ -100,12 +153,7 @@ pub(super) fn open(place: &Place) -> Result<Connection, OpenError> {
         Place::File(path) => {
             make(path).map_err(|source| unreachable(path, source))?;
             let failed = |error| failure(path, error);
-            let mut file = Connection::open_with_flags(path, flags).map_err(failed)?;
-            // What cannot be used is closed again without a change: its log is neither moved into it nor removed. An empty log
-            // that the look at it made is removed.
-            file.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log(path))
-                .map_err(failed)?;
-            let version = examine(&file, path)?;
+            let (mut file, version) = look(path)?;
             // It holds a secret and mail.
             fs::set_permissions(path, Permissions::from_mode(0o600))
                 .map_err(|source| unreachable(path, source))?;
@@ -119,6 +167,18 @@ pub(super) fn open(place: &Place) -> Result<Connection, OpenError> {
             Ok(file)
         }
     }
+}
+
+/// Opens the file that is there, and takes it for this process alone. Its version too. Closed again, the file is as it was.
+fn look(path: &Path) -> Result<(Connection, i64), OpenError> {
+    let failed = |error| failure(path, error);
+    let file = Connection::open_with_flags(path, FLAGS).map_err(failed)?;
+    // What cannot be used is closed again without a change: its log is neither moved into it nor removed. An empty log
+    // that the look at it made is removed.
+    file.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log(path))
+        .map_err(failed)?;
+    let version = version(&file, path)?;
+    Ok((file, version))
 }
 
 /// What an error of the database means for the file.
@@ -177,7 +237,7 @@ fn has_log(path: &Path) -> bool {
 }
 
 /// Takes the file for this process alone, and looks whether it is a store that can be used. Its version.
-fn examine(file: &Connection, path: &Path) -> Result<i64, OpenError> {
+fn version(file: &Connection, path: &Path) -> Result<i64, OpenError> {
     let failed = |error| failure(path, error);
     let number = |pragma: &str| {
         file.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::super::engine::{DeviceKey, RoomRecord};
 use super::addresses::key_of;
 use super::db::from_int;
-use super::{KnownDevice, KnownSend, Recovered};
+use super::{KnownDevice, KnownSend, Recovered, sessions};
 
 /// Reads everything but the letters themselves.
 pub(super) fn recover(file: &Connection) -> rusqlite::Result<Recovered> {
@@ -73,6 +73,7 @@ pub(super) fn recover(file: &Connection) -> rusqlite::Result<Recovered> {
         sends,
         rooms,
         peers,
+        sessions: sessions::read(file)?,
     })
 }
 

@@ -12,7 +12,7 @@ type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// What leads from version `n` to `n + 1`, at place `n`. An entry is never changed once it was published: files that went
 /// through it exist.
-const MIGRATIONS: [Migration; 1] = [first];
+const MIGRATIONS: [Migration; 2] = [first, second];
 
 /// Brings the tables from version `from` to [`SCHEMA`], all or nothing.
 pub(super) fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
@@ -37,6 +37,10 @@ fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         params![secret],
     )?;
     Ok(())
+}
+
+fn second(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(SESSIONS)
 }
 
 /// An address is a user's device, known or only a sender; elsewhere its number stands for it. No letter and no send of a
@@ -93,4 +97,26 @@ CREATE TABLE peers (
     UNIQUE (room, peer)
 ) STRICT;
 CREATE INDEX peers_by_age ON peers (room);
+";
+
+/// The sessions of devices over a planned restart, and what each of them has not been told: `session` is its number.
+const SESSIONS: &str = "
+CREATE TABLE sessions (
+    number INTEGER PRIMARY KEY,
+    user TEXT NOT NULL,
+    device TEXT NOT NULL,
+    session BLOB NOT NULL,
+    until_ms INTEGER NOT NULL,
+    given INTEGER NOT NULL
+) STRICT;
+CREATE TABLE receipts (
+    session INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    client_message_id TEXT,
+    is_delivered INTEGER NOT NULL,
+    devices INTEGER NOT NULL,
+    is_duplicate INTEGER NOT NULL,
+    PRIMARY KEY (session, number)
+) STRICT, WITHOUT ROWID;
 ";

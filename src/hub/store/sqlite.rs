@@ -10,10 +10,11 @@ use super::super::core::lock;
 use super::super::engine::{DeviceKey, Letter, RoomRecord};
 use super::addresses::Addresses;
 use super::db::{Db, Failure};
-use super::files::{self, OpenError, Place};
+use super::files::{self, Examined, OpenError, Place};
 use super::recover::recover;
+use super::sessions;
 use super::writer::{Order, Task, Writer};
-use super::{Done, Expired, Freed, Recovered, Store, StoreFailed};
+use super::{Done, Expired, Freed, KnownSession, Recovered, Store, StoreFailed};
 
 /// Bytes of letters that may wait for the writer. More are refused, as when the disk is full.
 const QUEUED_BYTES: usize = 256 << 20;
@@ -70,6 +71,15 @@ impl SqliteStore {
             writer: Mutex::new(Some(writer)),
         };
         Ok((store, found))
+    }
+
+    /// Looks whether [`SqliteStore::open`] would succeed. Nothing is made or changed; a store that nobody uses is taken for
+    /// the time of the look, so that a hub that starts at that moment finds it in use.
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`], save that the store is in use.
+    pub fn examine(place: &Place) -> Result<Examined, OpenError> {
+        files::examine(place)
     }
 
     /// From now on the file may grow to so many bytes and not beyond; the log beside it (64 MiB, usually less) is not
@@ -192,6 +202,10 @@ impl Store for SqliteStore {
             0,
             logged("save_peer"),
         );
+    }
+
+    fn save_sessions(&self, sessions: Vec<KnownSession>, done: Done<()>) {
+        self.give(move |db| Ok(sessions::save(&db.file, &sessions)?), 0, done);
     }
 
     fn sync(&self, done: Done<()>) {

@@ -11,7 +11,7 @@ mod parse;
 use std::fmt;
 
 pub use log::log_text;
-pub use name::safe_name;
+pub use name::{fits_header, safe_name};
 
 /// The keep-alive: a *binary* message of these ten bytes, sent every 15 s. It may come between file bytes and is not
 /// part of the file.

@@ -1,5 +1,6 @@
 //! File names from outside.
 
+use super::log_text;
 use crate::wire::{MAX_NAME_BYTES, WireError};
 
 /// Accepts the name of a file that may be created in a directory of ours, on any system, and that fits into a file
@@ -31,6 +32,12 @@ pub fn safe_name(name: &str) -> Result<&str, WireError> {
         return Ok(name);
     };
     Err(WireError::BadField { field: "name", why })
+}
+
+/// Whether a text fits into a file header as one of its fields: nothing in it ends the field, and no peer finds a token in
+/// it, wherever it looks.
+pub fn fits_header(text: &str) -> bool {
+    !text.contains(':') && !text.chars().any(char::is_control) && log_text(text) == text
 }
 
 /// Whether Windows takes the name for a device; an extension makes no difference to it.
@@ -83,6 +90,16 @@ mod tests {
                 Err(WireError::BadField { field: "name", .. })
             );
             assert!(refused, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn fields_of_a_header() {
+        for text in ["", ".", "models", "größe ☃ 1.slp", "END OF FILE"] {
+            assert!(fits_header(text), "{text}");
+        }
+        for text in ["a:b", "C:\\x", "a\nb", "END_OF_FILE", "x/KEEP_ALIVE.slp"] {
+            assert!(!fits_header(text), "{text}");
         }
     }
 

@@ -73,7 +73,7 @@ pub struct Connected<'a> {
     pub device_id: Cow<'a, str>,
     /// The id of the session, to resume it by.
     pub session: Cow<'a, str>,
-    /// Whether the session that the device asked for goes on.
+    /// Whether the session that the device asked for goes on, also over a planned restart of the hub.
     pub resumed: bool,
     /// Messages that outlived their retention since the device was last here, and are gone.
     pub expired: u64,

@@ -13,10 +13,9 @@ enum Part {
 }
 use Part::{B, S};
 
-fn packed(parts: &[Part]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for part in parts {
-        match part {
+impl Part {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
             S(text) => {
                 assert!(text.len() < 32);
                 out.push(0xa0 | text.len() as u8);
@@ -25,39 +24,69 @@ fn packed(parts: &[Part]) -> Vec<u8> {
             B(bytes) => out.extend_from_slice(bytes),
         }
     }
+}
+
+/// A frame without a payload.
+fn bare(kind: &'static str) -> Vec<u8> {
+    let mut out = vec![0x81];
+    S("type").write(&mut out);
+    S(kind).write(&mut out);
     out
 }
 
-fn to_hub(frame: ToHub, json: &str, msgpack: &[Part]) {
+/// A frame whose payload is a map of up to 15 fields (`fixmap`), in this order.
+fn frame(kind: &'static str, fields: &[(&'static str, Part)]) -> Vec<u8> {
+    assert!(fields.len() < 16);
+    let mut out = vec![0x82];
+    for part in [S("type"), S(kind), S("payload")] {
+        part.write(&mut out);
+    }
+    out.push(0x80 | fields.len() as u8);
+    for (name, value) in fields {
+        S(name).write(&mut out);
+        value.write(&mut out);
+    }
+    out
+}
+
+/// Both forms of a frame: what `encode` writes, and `is_read` reads back.
+fn golden(
+    encode: impl Fn(Format, &mut Vec<u8>),
+    is_read: impl Fn(Format, &[u8]),
+    json: &str,
+    msgpack: &[u8],
+) {
     for (format, bytes) in [
-        (Format::Json, json.as_bytes().to_vec()),
-        (Format::MessagePack, packed(msgpack)),
+        (Format::Json, json.as_bytes()),
+        (Format::MessagePack, msgpack),
     ] {
         let mut out = Vec::new();
-        frame.encode(format, &mut out);
+        encode(format, &mut out);
         assert_eq!(
             String::from_utf8_lossy(&out),
-            String::from_utf8_lossy(&bytes)
+            String::from_utf8_lossy(bytes)
         );
         assert_eq!(out, bytes);
-        assert_eq!(ToHub::parse(format, &bytes), Ok(frame.clone()));
+        is_read(format, bytes);
     }
 }
 
-fn from_hub(frame: FromHub<'_>, json: &str, msgpack: &[Part]) {
-    for (format, bytes) in [
-        (Format::Json, json.as_bytes().to_vec()),
-        (Format::MessagePack, packed(msgpack)),
-    ] {
-        let mut out = Vec::new();
-        frame.encode(format, &mut out);
-        assert_eq!(
-            String::from_utf8_lossy(&out),
-            String::from_utf8_lossy(&bytes)
-        );
-        assert_eq!(out, bytes);
-        assert_eq!(FromHub::parse(format, &bytes), Ok(frame.clone()));
-    }
+fn to_hub(frame: ToHub, json: &str, msgpack: &[u8]) {
+    golden(
+        |format, out| frame.encode(format, out),
+        |format, bytes| assert_eq!(ToHub::parse(format, bytes), Ok(frame.clone())),
+        json,
+        msgpack,
+    );
+}
+
+fn from_hub(frame: FromHub<'_>, json: &str, msgpack: &[u8]) {
+    golden(
+        |format, out| frame.encode(format, out),
+        |format, bytes| assert_eq!(FromHub::parse(format, bytes), Ok(frame.clone())),
+        json,
+        msgpack,
+    );
 }
 
 #[test]
@@ -72,23 +101,16 @@ fn what_a_device_says() {
         })),
         "{\"type\":\"message\",\"payload\":{\"recipient_user_id\":\"bob\",\"recipient_device_id\":\"tv\",\
          \"client_message_id\":\"m1\",\"echo_self\":true,\"content\":{\"a\":[1,null]}}}",
-        &[
-            B(&[0x82]),
-            S("type"),
-            S("message"),
-            S("payload"),
-            B(&[0x85]),
-            S("recipient_user_id"),
-            S("bob"),
-            S("recipient_device_id"),
-            S("tv"),
-            S("client_message_id"),
-            S("m1"),
-            S("echo_self"),
-            B(&[0xc3]),
-            S("content"),
-            B(&[0x81, 0xa1, b'a', 0x92, 0x01, 0xc0]),
-        ],
+        &frame(
+            "message",
+            &[
+                ("recipient_user_id", S("bob")),
+                ("recipient_device_id", S("tv")),
+                ("client_message_id", S("m1")),
+                ("echo_self", B(&[0xc3])),
+                ("content", B(&[0x81, 0xa1, b'a', 0x92, 0x01, 0xc0])),
+            ],
+        ),
     );
     to_hub(
         ToHub::Message(Box::new(Outgoing {
@@ -100,47 +122,26 @@ fn what_a_device_says() {
         })),
         "{\"type\":\"message\",\"payload\":{\"recipient_user_id\":\"bob\",\"content\":\"/wAQAQ==\",\
          \"encoding\":\"base64\"}}",
-        &[
-            B(&[0x82]),
-            S("type"),
-            S("message"),
-            S("payload"),
-            B(&[0x82]),
-            S("recipient_user_id"),
-            S("bob"),
-            S("content"),
-            B(&[0xc4, 0x04, 0xff, 0x00, 0x10, 0x01]),
-        ],
+        &frame(
+            "message",
+            &[
+                ("recipient_user_id", S("bob")),
+                ("content", B(&[0xc4, 0x04, 0xff, 0x00, 0x10, 0x01])),
+            ],
+        ),
     );
     to_hub(
         ToHub::Ack { up_to: 300 },
         "{\"type\":\"ack\",\"payload\":{\"up_to\":300}}",
-        &[
-            B(&[0x82]),
-            S("type"),
-            S("ack"),
-            S("payload"),
-            B(&[0x81]),
-            S("up_to"),
-            B(&[0xcd, 0x01, 0x2c]),
-        ],
+        &frame("ack", &[("up_to", B(&[0xcd, 0x01, 0x2c]))]),
     );
     to_hub(
         ToHub::Ping {
             t: Some(Scalar::Int(-2)),
         },
         "{\"type\":\"ping\",\"payload\":{\"t\":-2}}",
-        &[
-            B(&[0x82]),
-            S("type"),
-            S("ping"),
-            S("payload"),
-            B(&[0x81]),
-            S("t"),
-            B(&[0xfe]),
-        ],
+        &frame("ping", &[("t", B(&[0xfe]))]),
     );
-    let bare = |kind| [B(&[0x81]), S("type"), S(kind)];
     to_hub(ToHub::Pong, "{\"type\":\"pong\"}", &bare("pong"));
     to_hub(ToHub::State, "{\"type\":\"state\"}", &bare("state"));
     to_hub(
@@ -153,15 +154,7 @@ fn what_a_device_says() {
             token: "a.b.c".into(),
         },
         "{\"type\":\"refresh\",\"payload\":{\"token\":\"a.b.c\"}}",
-        &[
-            B(&[0x82]),
-            S("type"),
-            S("refresh"),
-            S("payload"),
-            B(&[0x81]),
-            S("token"),
-            S("a.b.c"),
-        ],
+        &frame("refresh", &[("token", S("a.b.c"))]),
     );
 }
 
@@ -178,24 +171,17 @@ fn what_a_device_hears() {
     });
     let mut out = Vec::new();
     message.encode(Format::MessagePack, &mut out);
-    let expected = [
-        B(&[0x82]),
-        S("type"),
-        S("message"),
-        S("payload"),
-        B(&[0x85]),
-        S("message_id"),
-        B(&[0xce, 0x00, 0x01, 0x11, 0x70]),
-        S("sender_user_id"),
-        S("ann"),
-        S("sender_device_id"),
-        S(""),
-        S("sent_at"),
-        B(&[0xcf, 0, 0, 1, 0, 0, 0, 0, 0]),
-        S("content"),
-        S("hé"),
-    ];
-    assert_eq!(out, packed(&expected));
+    let expected = frame(
+        "message",
+        &[
+            ("message_id", B(&[0xce, 0x00, 0x01, 0x11, 0x70])),
+            ("sender_user_id", S("ann")),
+            ("sender_device_id", S("")),
+            ("sent_at", B(&[0xcf, 0, 0, 1, 0, 0, 0, 0, 0])),
+            ("content", S("hé")),
+        ],
+    );
+    assert_eq!(out, expected);
     out.clear();
     message.encode(Format::Json, &mut out);
     let expected = "{\"type\":\"message\",\"payload\":{\"message_id\":70000,\"sender_user_id\":\"ann\",\
@@ -216,23 +202,16 @@ fn what_a_device_hears() {
         }),
         "{\"type\":\"accepted\",\"payload\":{\"message_id\":9,\"client_message_id\":\"x\\\"y\",\
          \"status\":\"stored\",\"devices\":2,\"duplicate\":true}}",
-        &[
-            B(&[0x82]),
-            S("type"),
-            S("accepted"),
-            S("payload"),
-            B(&[0x85]),
-            S("message_id"),
-            B(&[0x09]),
-            S("client_message_id"),
-            S("x\"y"),
-            S("status"),
-            S("stored"),
-            S("devices"),
-            B(&[0x02]),
-            S("duplicate"),
-            B(&[0xc3]),
-        ],
+        &frame(
+            "accepted",
+            &[
+                ("message_id", B(&[0x09])),
+                ("client_message_id", S("x\"y")),
+                ("status", S("stored")),
+                ("devices", B(&[0x02])),
+                ("duplicate", B(&[0xc3])),
+            ],
+        ),
     );
     from_hub(
         FromHub::Error(ErrorReport {
@@ -244,33 +223,26 @@ fn what_a_device_hears() {
         }),
         "{\"type\":\"error\",\"payload\":{\"code\":\"MAILBOX_FULL\",\"message\":\"full\",\
          \"retryable\":true,\"retry_after_ms\":200}}",
-        &[
-            B(&[0x82]),
-            S("type"),
-            S("error"),
-            S("payload"),
-            B(&[0x84]),
-            S("code"),
-            S("MAILBOX_FULL"),
-            S("message"),
-            S("full"),
-            S("retryable"),
-            B(&[0xc3]),
-            S("retry_after_ms"),
-            B(&[0xcc, 200]),
-        ],
+        &frame(
+            "error",
+            &[
+                ("code", S("MAILBOX_FULL")),
+                ("message", S("full")),
+                ("retryable", B(&[0xc3])),
+                ("retry_after_ms", B(&[0xcc, 200])),
+            ],
+        ),
     );
     from_hub(
         FromHub::State(serde_json::from_str("{\"a\":{\"b\":1.5}}").unwrap()),
         "{\"type\":\"state\",\"payload\":{\"a\":{\"b\":1.5}}}",
-        &[
-            B(&[0x82]),
-            S("type"),
-            S("state"),
-            S("payload"),
-            B(&[0x81, 0xa1, b'a', 0x81, 0xa1, b'b']),
-            B(&[0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0]),
-        ],
+        &frame(
+            "state",
+            &[(
+                "a",
+                B(&[0x81, 0xa1, b'b', 0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0]),
+            )],
+        ),
     );
 }
 

@@ -73,21 +73,13 @@ pub fn pack_outputs(
     out_zip: &Path,
     cancel: &AtomicBool,
 ) -> Result<Packed, ArchiveError> {
-    let relative = |output: &PathBuf| output.strip_prefix(root).unwrap_or(output).to_owned();
-    let (mut present, missing): (Vec<PathBuf>, Vec<PathBuf>) = outputs
-        .iter()
-        .map(relative)
-        .partition(|path| is_really_below(root, path));
-    present.extend(select::matching(root, missing, cancel)?);
-    present.sort();
-    // An output inside another one comes with that one.
-    present.dedup_by(|later, kept| later.starts_with(&*kept));
+    let present = present(root, outputs, cancel)?;
     let mut found = Found::new(out_zip);
     match present.as_slice() {
         [] => {
             let names: Vec<String> = outputs
                 .iter()
-                .map(|path| shown(&relative(path).to_string_lossy()))
+                .map(|path| shown(&relative(root, path).to_string_lossy()))
                 .collect();
             return Err(ArchiveError::NoOutput {
                 names: names.join(", "),
@@ -110,6 +102,35 @@ pub fn pack_outputs(
         }
     }
     write_archive(found, out_zip, cancel)
+}
+
+/// What is there of a job's outputs, relative to `root` and sorted; nothing of it lies inside another. A link on the way to
+/// an output counts as missing.
+pub(super) fn present(
+    root: &Path,
+    outputs: &[PathBuf],
+    cancel: &AtomicBool,
+) -> Result<Vec<PathBuf>, ArchiveError> {
+    let (mut present, missing): (Vec<PathBuf>, Vec<PathBuf>) = outputs
+        .iter()
+        .map(|output| relative(root, output).to_owned())
+        .partition(|path| is_really_below(root, path));
+    present.extend(select::matching(root, missing, cancel)?);
+    present.sort();
+    // An output inside another one comes with that one.
+    present.dedup_by(|later, kept| later.starts_with(&*kept));
+    Ok(present)
+}
+
+fn relative<'a>(root: &Path, output: &'a Path) -> &'a Path {
+    output.strip_prefix(root).unwrap_or(output)
+}
+
+/// The size in bytes of the file at `path` below `root`; `None` if none is there, or if it is reached through a link.
+pub(super) fn plain_file(root: &Path, path: &Path) -> Option<u64> {
+    let relative = path.strip_prefix(root).ok()?;
+    let meta = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
+    is_really_below(root, relative).then_some(meta.len())
 }
 
 /// Whether `path` below `root` exists and is a file or directory reached through no link.

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+mod inference;
+
 use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError, Terms};
 use super::names::{NameError, safe_relative, shown};
 use super::script::{MAX_SCRIPT_BYTES, ScriptError, TRAIN_SCRIPT, config_names, stem};
+use super::track::{TRACK_SCRIPT, TrackError};
+use crate::wire::PackageKind;
 
 /// Where the fixed training command leaves its models.
 const MODELS: &str = "models";
@@ -17,14 +21,28 @@ const MODELS: &str = "models";
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// Neither script nor manifest.
-    #[error("the package has neither {TRAIN_SCRIPT} nor {MANIFEST}")]
+    #[error("the package has neither {TRAIN_SCRIPT} nor {MANIFEST} nor {TRACK_SCRIPT}")]
     NoScript,
+    /// An inference package without its script.
+    #[error("the package has no {TRACK_SCRIPT}, and was announced as one for inference")]
+    NoTrackScript,
     /// The script is empty of commands.
     #[error("{}", ScriptError::NoCommands)]
     NoCommands,
     /// The script is refused.
     #[error(transparent)]
     Script(ScriptError),
+    /// The script of an inference is refused.
+    #[error(transparent)]
+    Track(#[from] TrackError),
+    /// There is no room for a result.
+    #[error("there is no room for the result \"{name}\": {source}")]
+    Result {
+        /// Its path in the package.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// The manifest is refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -59,6 +77,8 @@ pub enum PlanError {
 pub enum PlanKind {
     /// The lines of `train-script.sh`, each run as the worker's own training command.
     Training,
+    /// The lines of `track-script.sh`, each run as the worker's own inference command.
+    Inference,
     /// The command of `loaner.toml`.
     Command,
 }
@@ -66,7 +86,8 @@ pub enum PlanKind {
 /// One process to be run in the package root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Its name in `TRAIN_JOB_START::<name>`: the config's stem, or the job's name.
+    /// Its name in `TRAIN_JOB_START::<name>`: the config's stem, or the job's name; `inference` in
+    /// `INFERENCE_JOB_START::<name>`.
     pub name: String,
     /// Program and arguments.
     pub argv: Vec<String>,
@@ -80,7 +101,7 @@ pub struct Plan {
     /// The steps, one after the other. Never empty.
     pub steps: Vec<Step>,
     /// Files, directories and patterns below the package root, as paths that begin with it. For
-    /// [`pack_outputs`](super::pack::pack_outputs). Never empty.
+    /// [`pack_outputs`](super::pack::pack_outputs); of an inference the one file that is sent as it is. Never empty.
     pub outputs: Vec<PathBuf>,
     /// How the steps are to be run.
     pub terms: Terms,
@@ -89,10 +110,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for the package unpacked at `root`. `output_dir_hint` is the client's `OUTPUT_DIR`, `models` unless
-    /// given; it must lie inside the package. A manifest wins over a script. Whether the plan may be run is for the
-    /// [policy](crate::worker::policy) to say.
-    pub fn for_package(root: &Path, output_dir_hint: Option<&str>) -> Result<Self, PlanError> {
+    /// The plan for the package unpacked at `root`. `kind` is the client's `PACKAGE_TYPE`; where it said none, a package
+    /// that has nothing but a `track-script.sh` is for inference. `output_dir_hint` is its `OUTPUT_DIR`, `models` unless
+    /// given; it must lie inside the package. A manifest wins over a training. What a package for inference has
+    /// in the place of a result is removed. Whether the plan may be run is for the [policy](crate::worker::policy) to say.
+    pub fn for_package(
+        root: &Path,
+        kind: Option<&PackageKind>,
+        output_dir_hint: Option<&str>,
+    ) -> Result<Self, PlanError> {
+        // A client for inference says where the result goes on its own disk: nothing of the package.
+        if kind == Some(&PackageKind::Track) {
+            return inference::plan(root)?.ok_or(PlanError::NoTrackScript);
+        }
         let hint = output_dir_hint
             .filter(|hint| !hint.is_empty())
             .unwrap_or(MODELS);
@@ -107,7 +137,13 @@ impl Plan {
                 output_dir,
             ));
         }
-        let script = read(root, TRAIN_SCRIPT, MAX_SCRIPT_BYTES)?.ok_or(PlanError::NoScript)?;
+        let Some(script) = read(root, TRAIN_SCRIPT, MAX_SCRIPT_BYTES)? else {
+            let tracked = match kind {
+                None => inference::plan(root)?,
+                Some(_) => None,
+            };
+            return tracked.ok_or(PlanError::NoScript);
+        };
         let names = config_names(&script).map_err(|error| match error {
             ScriptError::NoCommands => PlanError::NoCommands,
             other => PlanError::Script(other),
@@ -210,7 +246,7 @@ mod tests {
     #[test]
     fn a_script_becomes_the_fixed_command() {
         let package = package(&[SCRIPT]);
-        let plan = Plan::for_package(package.path(), None).unwrap();
+        let plan = Plan::for_package(package.path(), None, None).unwrap();
         assert_eq!(plan.kind, PlanKind::Training);
         assert_eq!(plan.outputs, [package.path().join("models")]);
         let [step] = plan.steps.as_slice() else {
@@ -229,7 +265,7 @@ mod tests {
     #[test]
     fn a_manifest_wins() {
         let package = package(&[SCRIPT, COMMANDS]);
-        let plan = Plan::for_package(package.path(), Some("runs/x")).unwrap();
+        let plan = Plan::for_package(package.path(), None, Some("runs/x")).unwrap();
         assert_eq!(plan.kind, PlanKind::Command);
         assert_eq!(plan.outputs, [package.path().join("runs/x")]);
         let step = Step {
@@ -244,13 +280,13 @@ mod tests {
     fn an_output_directory_outside_the_package_is_refused() {
         let package = package(&[SCRIPT]);
         for hint in ["../..", "/etc", "models/../../x"] {
-            let error = Plan::for_package(package.path(), Some(hint)).unwrap_err();
+            let error = Plan::for_package(package.path(), None, Some(hint)).unwrap_err();
             assert!(
                 matches!(error, PlanError::OutputDir { .. }),
                 "{hint}: {error}"
             );
         }
-        let plan = Plan::for_package(package.path(), Some("./runs/")).unwrap();
+        let plan = Plan::for_package(package.path(), None, Some("./runs/")).unwrap();
         assert_eq!(
             plan.outputs,
             [package.path().join("runs"), package.path().join("models")]
@@ -259,24 +295,25 @@ mod tests {
 
     #[test]
     fn a_package_without_commands_says_so() {
-        let error = Plan::for_package(package(&[]).path(), None).unwrap_err();
+        let error = Plan::for_package(package(&[]).path(), None, None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the package has neither train-script.sh nor loaner.toml"
+            "the package has neither train-script.sh nor loaner.toml nor track-script.sh"
         );
-        let error =
-            Plan::for_package(package(&[(TRAIN_SCRIPT, "echo hi\n")]).path(), None).unwrap_err();
+        let error = Plan::for_package(package(&[(TRAIN_SCRIPT, "echo hi\n")]).path(), None, None)
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "train-script.sh has no `sleap-nn train ... --config-name X` line"
         );
         assert!(matches!(error, PlanError::NoCommands));
         let large = "x".repeat(MAX_MANIFEST_BYTES as usize + 1);
-        let error = Plan::for_package(package(&[(MANIFEST, &large)]).path(), None).unwrap_err();
+        let error =
+            Plan::for_package(package(&[(MANIFEST, &large)]).path(), None, None).unwrap_err();
         assert!(matches!(error, PlanError::TooLarge { .. }), "{error}");
         let odd = package(&[]);
         fs::create_dir(odd.path().join(TRAIN_SCRIPT)).unwrap();
-        let error = Plan::for_package(odd.path(), None).unwrap_err();
+        let error = Plan::for_package(odd.path(), None, None).unwrap_err();
         assert!(matches!(error, PlanError::Io { .. }), "{error}");
     }
 }

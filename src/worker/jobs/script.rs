@@ -1,5 +1,7 @@
 //! `train-script.sh`: read for its config names, never executed (sleap-rtc wire protocol, 7).
 
+use std::collections::HashMap;
+
 use thiserror::Error;
 
 use super::names::{NameError, safe_relative, shown};
@@ -41,13 +43,29 @@ pub enum ScriptError {
         /// The name, for display.
         name: String,
     },
+    /// Two configs that would leave their models in one directory.
+    #[error(
+        "{TRAIN_SCRIPT}, line {line}: the config \"{name}\" would write over the model of line {first}, \
+         both are called \"{stem}\"; rename one"
+    )]
+    SameModel {
+        /// Line number of the second, from 1.
+        line: usize,
+        /// Its name, for display.
+        name: String,
+        /// Line number of the first.
+        first: usize,
+        /// What both models are called.
+        stem: String,
+    },
 }
 
-/// The config names of a script, in order. A line counts when it begins (after blanks) with `sleap-nn train` or
+/// The config names of a script, in order. Each makes a model of its [stem](stem), and no two have the same. A line counts when it begins (after blanks) with `sleap-nn train` or
 /// `sleap-train` and has `--config-name`, blanks, and a word further on; there is no continuation and no quoting, and
 /// of several the last counts. All else in the script is ignored.
 pub fn config_names(script: &str) -> Result<Vec<String>, ScriptError> {
     let mut names = Vec::new();
+    let mut lines = Vec::new();
     for (index, line) in script.lines().enumerate() {
         let Some(name) = config_name(line) else {
             continue;
@@ -57,12 +75,23 @@ pub fn config_names(script: &str) -> Result<Vec<String>, ScriptError> {
             return Err(ScriptError::TooMany);
         }
         names.push(name.to_owned());
+        lines.push(index + 1);
     }
     if names.is_empty() {
-        Err(ScriptError::NoCommands)
-    } else {
-        Ok(names)
+        return Err(ScriptError::NoCommands);
     }
+    let mut models = HashMap::new();
+    for (name, &line) in names.iter().zip(&lines) {
+        if let Some(first) = models.insert(stem(name), line) {
+            return Err(ScriptError::SameModel {
+                line,
+                name: shown(name),
+                first,
+                stem: shown(stem(name)),
+            });
+        }
+    }
+    Ok(names)
 }
 
 fn config_name(line: &str) -> Option<&str> {
@@ -168,6 +197,28 @@ mod tests {
         }
         let many = "sleap-nn train --config-name a\n".repeat(MAX_CONFIGS + 1);
         assert_eq!(config_names(&many), Err(ScriptError::TooMany));
+    }
+
+    /// Models are told apart by their stems alone, so two configs of one stem would be one model in the end.
+    #[test]
+    fn two_configs_of_one_stem_are_refused() {
+        for second in ["b/fly.yml", "fly.yaml", "fly"] {
+            let script = format!(
+                "sleap-nn train --config-name fly.yaml\nsleap-nn train --config-name other.yaml\n\
+                 sleap-nn train --config-name {second}\n"
+            );
+            assert_eq!(
+                config_names(&script).unwrap_err().to_string(),
+                format!(
+                    "train-script.sh, line 3: the config \"{second}\" would write over the model of line 1, \
+                     both are called \"fly\"; rename one"
+                )
+            );
+        }
+        let names = config_names(
+            "sleap-nn train --config-name a/fly.yaml\nsleap-nn train --config-name fly.v2.yaml\n",
+        );
+        assert_eq!(names.unwrap(), ["a/fly.yaml", "fly.v2.yaml"]);
     }
 
     #[test]

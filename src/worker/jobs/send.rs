@@ -38,8 +38,17 @@ impl FileSource {
                 path: path.to_owned(),
             });
         }
-        let file = File::open(path).map_err(io)?;
-        let size = file.metadata().map_err(io)?.len();
+        Self::of(File::open(path).map_err(io)?, path)
+    }
+
+    /// Begins to read ahead from a regular file that is open; `path` is for messages. Must be called within a tokio
+    /// runtime.
+    pub fn of(file: File, path: &Path) -> Result<Self, TransferError> {
+        let size = file.metadata().map_err(|source| TransferError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let size = size.len();
         let (queue, blocks) = mpsc::channel(QUEUE);
         spawn_blocking(move || read_blocks(file.take(size), &queue));
         Ok(Self {

@@ -1,22 +1,24 @@
 //! The work of each stage of a job, off the actors: prepare, run, pack.
 
-mod run;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::archive::{ArchiveError, UnpackLimits, unpack};
+use super::archive::{ArchiveError, UnpackLimits, io_at, unpack};
 use super::changed::Snapshot;
 use super::disk::{free_space, human};
 use super::manifest::Terms;
-use super::pack::pack_outputs;
-use super::plan::{Plan, PlanError};
+use super::pack::{pack_outputs, plain_file};
+use super::plan::{Plan, PlanError, PlanKind};
 use crate::charts::job::Why;
+use crate::wire::PackageKind;
 use crate::worker::policy::{Asker, Grant, Policy};
 
-pub use run::{RunEnd, StepNews, run};
+pub use super::run::{RunEnd, StepNews, run};
+
+/// The code of an inference package without its script (protocol page, 3.8).
+pub const NO_TRACK_SCRIPT: &str = "TRACK_SCRIPT_NOT_FOUND";
 
 /// What every job of a worker has in common, and for whom this one is.
 #[derive(Debug, Clone)]
@@ -110,7 +112,64 @@ pub struct Prepared {
     before: Option<Arc<Snapshot>>,
 }
 
-/// An archive of results.
+impl Prepared {
+    /// The one way to something that is run: `plan` for the package at `root`, on the terms of the policy. `dir` is the
+    /// directory that the package was brought to. Blocks.
+    ///
+    /// # Errors
+    /// What the policy does not allow, and what there is no room for.
+    pub(super) fn allowed(
+        root: PathBuf,
+        mut plan: Plan,
+        dir: &Path,
+        settings: &JobSettings,
+    ) -> Result<Self, Failure> {
+        let failed = |message: String| Failure::new("EXECUTION_ERROR", message);
+        let mut grant = settings
+            .policy
+            .check(&plan, &settings.asker)
+            .map_err(|denied| Failure::new("COMMANDS_NOT_ALLOWED", denied.to_string()))?;
+        grant.time_limit = grant.time_limit.into_iter().chain(settings.max_time).min();
+        has_room(&plan.terms, dir)?;
+        let tmp = dir.with_file_name("tmp");
+        std::fs::create_dir(&tmp)
+            .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
+        for step in &mut plan.steps {
+            step.env.splice(0..0, given_env(&grant, &tmp));
+        }
+        let before = match plan.terms.return_changed {
+            true => Some(Snapshot::take(&root).map_err(|error| failed(error.to_string()))?),
+            false => None,
+        };
+        Ok(Prepared {
+            root,
+            plan,
+            grant,
+            tmp,
+            before: before.map(Arc::new),
+        })
+    }
+
+    /// The directories that the job writes in.
+    pub(super) fn dirs(&self) -> [&Path; 2] {
+        [&self.root, &self.tmp]
+    }
+
+    /// What is to be returned: files, directories and patterns below the root. Blocks.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub(super) fn wanted(&self) -> Result<Vec<PathBuf>, ArchiveError> {
+        match &self.before {
+            Some(before) => before
+                .changed(&self.root)
+                .map_err(|error| io_at(&self.root, error)),
+            None => Ok(self.plan.outputs.clone()),
+        }
+    }
+}
+
+/// What is returned: an archive of results, or the one file of an inference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Results {
     /// Where it is.
@@ -139,10 +198,11 @@ pub fn results_name(package: &str) -> String {
     format!("trained_{stem}.zip")
 }
 
-/// Unpacks a package into a fresh directory and makes a plan of it. Blocks.
+/// Unpacks a package into a fresh directory and makes a plan of it; `kind` is what it was announced as. Blocks.
 pub fn prepare(
     package: &Path,
     into: &Path,
+    kind: Option<&PackageKind>,
     output_dir: Option<&str>,
     settings: &JobSettings,
     cancelled: &AtomicBool,
@@ -152,37 +212,15 @@ pub fn prepare(
         .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
     let unpacked = unpack(package, into, &settings.limits, cancelled)
         .map_err(|error| failed(error.to_string()))?;
-    let mut plan = Plan::for_package(&unpacked.root, output_dir)
+    let plan = Plan::for_package(&unpacked.root, kind, output_dir)
         .map_err(|error| Failure::new(code_of(&error), error.to_string()))?;
-    let mut grant = settings
-        .policy
-        .check(&plan, &settings.asker)
-        .map_err(|denied| Failure::new("COMMANDS_NOT_ALLOWED", denied.to_string()))?;
-    grant.time_limit = grant.time_limit.into_iter().chain(settings.max_time).min();
-    has_room(&plan.terms, into)?;
-    let tmp = into.with_file_name("tmp");
-    std::fs::create_dir(&tmp)
-        .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
-    for step in &mut plan.steps {
-        step.env.splice(0..0, given_env(&grant, &tmp));
-    }
-    let before = match plan.terms.return_changed {
-        true => Some(Snapshot::take(&unpacked.root).map_err(|error| failed(error.to_string()))?),
-        false => None,
-    };
     tracing::info!(
         files = unpacked.files,
         bytes = unpacked.bytes,
         steps = plan.steps.len(),
         "package unpacked"
     );
-    Ok(Prepared {
-        root: unpacked.root,
-        plan,
-        grant,
-        tmp,
-        before: before.map(Arc::new),
-    })
+    Prepared::allowed(unpacked.root, plan, into, settings)
 }
 
 /// What a job gets beside the plain environment: its own place for temporary files, and what the policy passes on. What
@@ -212,9 +250,12 @@ fn has_room(terms: &Terms, dir: &Path) -> Result<(), Failure> {
 
 fn code_of(error: &PlanError) -> &'static str {
     match error {
+        PlanError::NoTrackScript => NO_TRACK_SCRIPT,
         PlanError::NoScript
         | PlanError::NoCommands
         | PlanError::Script(_)
+        | PlanError::Track(_)
+        | PlanError::Result { .. }
         | PlanError::Manifest(_)
         | PlanError::OutputDir { .. }
         | PlanError::TooLarge { .. }
@@ -222,24 +263,34 @@ fn code_of(error: &PlanError) -> &'static str {
     }
 }
 
-/// Packs what the plan wants returned; `None` where there is nothing. Blocks.
+/// Packs what the plan wants returned; `None` where there is nothing. The result of an inference is no archive and stays
+/// where it is; after a failure there is none. Blocks.
 pub fn pack(
     prepared: &Prepared,
     into: &Path,
+    failed: bool,
     cancelled: &AtomicBool,
 ) -> Result<Option<Results>, Failure> {
+    if prepared.plan.kind == PlanKind::Inference {
+        let result = prepared.plan.outputs.first().filter(|_| !failed);
+        return Ok(result.and_then(|path| {
+            let size = plain_file(&prepared.root, path)?;
+            tracing::info!(size, "the inference has a result");
+            Some(Results {
+                path: path.clone(),
+                size,
+            })
+        }));
+    }
     let failed = |message: String| {
         Failure::new(
             "EXECUTION_ERROR",
             format!("the results could not be packed: {message}"),
         )
     };
-    let outputs = match &prepared.before {
-        Some(before) => before
-            .changed(&prepared.root)
-            .map_err(|error| failed(error.to_string()))?,
-        None => prepared.plan.outputs.clone(),
-    };
+    let outputs = prepared
+        .wanted()
+        .map_err(|error| failed(error.to_string()))?;
     match pack_outputs(&prepared.root, &outputs, into, cancelled) {
         Ok(packed) => {
             let size = std::fs::metadata(into)

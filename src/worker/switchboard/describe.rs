@@ -7,10 +7,18 @@ use crate::charts::JobId;
 use crate::charts::availability::Status;
 use crate::wire::{Metadata, Register};
 use crate::worker::capabilities::Capabilities;
+use crate::worker::paths::IoPaths;
 
 /// What the registration says of a worker (protocol page, 1.1); identity and room are the session's.
-pub(super) fn register(capabilities: &Capabilities, published: &Published) -> Register {
+pub(super) fn register(
+    capabilities: &Capabilities,
+    paths: Option<&IoPaths>,
+    published: &Published,
+) -> Register {
     let mut properties = capabilities.properties();
+    if let Some(paths) = paths {
+        properties.insert("io_paths".to_owned(), paths.advertised());
+    }
     properties.extend(status_properties(published.status, published.job.as_ref()));
     Register {
         peer_id: String::new(),
@@ -23,7 +31,7 @@ pub(super) fn register(capabilities: &Capabilities, published: &Published) -> Re
             tags: vec!["sleap-rtc".to_owned(), "training-worker".to_owned()],
             properties,
         }),
-        notices: false,
+        notices: true,
     }
 }
 

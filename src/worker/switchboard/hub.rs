@@ -114,6 +114,7 @@ impl Worker {
                 self.is_of(&from, from_user);
                 self.hear_peer(from, &payload);
             }
+            FromHub::PeerLeft { peer_id } => self.peer_left(PeerId::from(peer_id)),
             FromHub::MailAccepted { client_message_id } => {
                 let next = self.post.accepted(&client_message_id);
                 self.go_on_with_mail(next, ctx);
@@ -156,6 +157,18 @@ impl Worker {
         }
         let user = user.unwrap_or_else(|| peer.to_string());
         self.users.insert(peer.clone(), user);
+    }
+
+    /// Nobody connects who has left the hub. A connection that was begun has its own ways to end.
+    fn peer_left(&self, from: PeerId) {
+        if self.links.values().any(|link| link.peer == from) {
+            return;
+        }
+        if let Some(job) = self.job.as_ref().filter(|job| job.holder == from) {
+            job.addr.do_send(Feed(JobInput::LinkLost));
+        }
+        self.availability
+            .do_send(Feed(AvailabilityInput::PeerLost { from }));
     }
 
     pub(super) fn hear_peer(&mut self, from: PeerId, payload: &serde_json::Value) {

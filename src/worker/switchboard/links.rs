@@ -9,7 +9,7 @@ use crate::charts::job::Input as JobInput;
 use crate::charts::peer::Lost;
 use crate::charts::session::Input as SessionInput;
 use crate::wire::ToHub;
-use crate::worker::serve::serve;
+use crate::worker::serve::{Desk, serve};
 use actix::prelude::*;
 
 impl Handler<LinkNews> for Worker {
@@ -23,8 +23,12 @@ impl Handler<LinkNews> for Worker {
                 tracing::warn!(link = %news.link, why, "only direct paths to the client are tried")
             }
             LinkEvent::Channel(channel) => {
-                self.plane
-                    .spawn(serve(news.link, channel, ctx.address().recipient()));
+                let desk = Desk {
+                    announced: ctx.address().recipient(),
+                    may_use: ctx.address().recipient(),
+                    paths: self.paths.clone(),
+                };
+                self.plane.spawn(serve(news.link, channel, desk));
             }
             LinkEvent::Open => tracing::debug!(link = %news.link, "the client is connected"),
             LinkEvent::Suspect => {

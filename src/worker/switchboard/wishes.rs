@@ -29,9 +29,11 @@ impl Handler<Asked> for Worker {
             Act::RefuseOffer { to, status } => self.refuse_offer(to, status),
             Act::AdmitPackage { from } => self.admit_package(from, ctx),
             Act::RefusePackage { from } => {
-                if let Some(announced) = self.announced.remove(&from) {
-                    let status = self.published.borrow().status;
-                    let reason = format!("the worker is {} for somebody else", status.as_str());
+                let status = self.published.borrow().status;
+                let reason = format!("the worker is {} for somebody else", status.as_str());
+                if let Some(reply) = self.looking.remove(&from) {
+                    let _ = reply.send(Err(reason));
+                } else if let Some(announced) = self.announced.remove(&from) {
                     let _ = announced.reply.send(Err(reason));
                 }
             }
@@ -123,11 +125,20 @@ impl Worker {
     }
 
     pub(super) fn admit_package(&mut self, from: PeerId, ctx: &mut Context<Self>) {
+        if let Some(reply) = self.looking.remove(&from) {
+            // A reader that is gone has lost its channel, which is reported on its own.
+            let _ = reply.send(Ok(()));
+            return;
+        }
         let Some(announced) = self.announced.remove(&from) else {
             return;
         };
         if self.job.is_none() {
-            let id = JobId::from(format!("job_{:08x}", rand::random::<u32>()));
+            let named = announced.announcement.place.as_ref();
+            let id = named.map_or_else(
+                || JobId::from(format!("job_{:08x}", rand::random::<u32>())),
+                |place| JobId::from(place.claim.job_id.clone()),
+            );
             self.expect_job(from, id, ctx);
         }
         match &mut self.job {

@@ -14,6 +14,7 @@ pub struct Disk {
     pub devices: BTreeMap<DeviceKey, (u64, u64)>,
     pub sends: Vec<(KnownSend, u64)>,
     pub next_id: u64,
+    pub sessions: Vec<KnownSession>,
 }
 
 fn freed<'a>(letters: impl IntoIterator<Item = &'a Letter>) -> Freed {
@@ -67,6 +68,7 @@ impl Disk {
             devices: self.devices.iter().map(device).collect(),
             senders: senders.into_iter().collect(),
             sends: self.sends.iter().map(|(send, _)| send.clone()).collect(),
+            sessions: self.sessions.clone(),
             ..Recovered::default()
         }
     }
@@ -295,6 +297,10 @@ impl Store for FakeStore {
     fn forget_room(&self, _: &str) {}
 
     fn save_peer(&self, _: &str, _: &str, _: &str) {}
+
+    fn save_sessions(&self, sessions: Vec<KnownSession>, done: Done<()>) {
+        self.order("sessions", done, move |disk| disk.sessions = sessions);
+    }
 
     fn sync(&self, done: Done<()>) {
         self.order("sync", done, |_| {});

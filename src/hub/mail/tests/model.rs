@@ -68,6 +68,8 @@ enum Step {
     },
     Crash,
     Flush,
+    /// Everybody is sent away, and the hub stops and starts.
+    Stop,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -92,6 +94,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..4usize).prop_map(|orders| Step::Fail { orders }),
         1 => Just(Step::Crash),
         1 => Just(Step::Flush),
+        1 => Just(Step::Stop),
     ]
 }
 
@@ -99,7 +102,6 @@ fn step() -> impl Strategy<Value = Step> {
 struct Peer {
     socket: Arc<Socket>,
     conn: ConnId,
-    session: String,
 }
 
 /// A message that was taken.
@@ -116,6 +118,8 @@ struct Sent {
 #[derive(Default)]
 struct Model {
     peers: BTreeMap<&'static str, Peer>,
+    /// The session that each device was last told of.
+    sessions: BTreeMap<&'static str, String>,
     ended: Vec<(&'static str, Arc<Socket>)>,
     /// What each device has acknowledged, by letter id.
     has: HashMap<DeviceKey, BTreeSet<u64>>,
@@ -179,7 +183,6 @@ impl Model {
             } => {
                 let name = DEVICES[device];
                 self.check(world);
-                let old = self.peers.get(name).map(|peer| peer.session.clone());
                 let last = last.then(|| self.given.get(&key(name)).and_then(|g| g.last().copied()));
                 let known = world
                     .mail
@@ -188,19 +191,17 @@ impl Model {
                     let had: Vec<u64> = self.given[&key(name)].range(..=last).copied().collect();
                     self.has.entry(key(name)).or_default().extend(had);
                 }
-                let session = old.filter(|_| resume);
+                let session = self.sessions.get(name).cloned().filter(|_| resume);
                 let (socket, conn, attached) =
                     world.attach_with(name, session.as_deref(), last.flatten());
                 self.end(name);
                 self.seen.insert(key(name));
-                self.peers.insert(
-                    name,
-                    Peer {
-                        socket,
-                        conn,
-                        session: attached.session,
-                    },
-                );
+                let kept = std::mem::take(&mut *socket.receipts.lock().unwrap());
+                self.peers.insert(name, Peer { socket, conn });
+                self.sessions.insert(name, attached.session);
+                for receipt in kept {
+                    self.check_receipt(world, name, &receipt, true);
+                }
             }
             Step::Detach { device, resumable } => {
                 if let Some(peer) = self.peers.get(DEVICES[device]) {
@@ -286,6 +287,15 @@ impl Model {
                 drop(world.mail.flush(Duration::ZERO));
                 world.store.settle();
                 self.check(world);
+                self.crash(world);
+            }
+            Step::Stop => {
+                drop(world.mail.flush(Duration::ZERO));
+                for (name, peer) in &self.peers {
+                    world.mail.detach(&key(name), peer.conn, true);
+                }
+                drop(world.mail.close(Duration::ZERO));
+                world.store.settle();
                 self.crash(world);
             }
         }

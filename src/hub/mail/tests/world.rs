@@ -126,8 +126,10 @@ impl World {
         world
     }
 
-    pub fn over(disk: Disk, limits: MailLimits, clock: Arc<AtomicU64>) -> World {
+    pub fn over(mut disk: Disk, limits: MailLimits, clock: Arc<AtomicU64>) -> World {
         let recovered = disk.recovered();
+        // As a hub does before it serves.
+        disk.sessions.clear();
         let store = FakeStore::over(disk);
         let time = Arc::clone(&clock);
         let now = move || {
@@ -151,6 +153,14 @@ impl World {
             clock,
             conns: 0,
         }
+    }
+
+    /// A planned stop of a hub whose sockets are gone, and a new start.
+    pub fn stop_and_start(&mut self) {
+        drop(self.mail.close(Duration::ZERO));
+        self.store.settle();
+        self.restart();
+        self.store.settle();
     }
 
     /// kill -9, and a new start.

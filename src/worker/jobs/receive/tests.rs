@@ -136,7 +136,7 @@ async fn an_existing_file_is_kept_unless_told_otherwise() {
     assert_eq!(names(dir.path()), ["r.zip"]);
 }
 
-/// `/dev/full` fails every write like a full disk does; a real one is filled in `tests/jobs.rs`.
+/// `/dev/full` fails every write like a full disk does; a real one is filled in `tests/jobs/full_disk.rs`.
 #[tokio::test]
 async fn a_disk_that_fills_up_is_named() {
     let dir = tempfile::tempdir().unwrap();
