@@ -171,6 +171,12 @@ impl Keeper {
         self.0.path.as_deref()
     }
 
+    /// Where a worker's history of jobs is kept: beside its identity.
+    pub(crate) fn history(&self) -> Option<PathBuf> {
+        let path = self.0.path.as_deref()?;
+        Some(path.with_extension("history.json"))
+    }
+
     fn kept(&self) -> MutexGuard<'_, Option<Identity>> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

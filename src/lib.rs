@@ -10,6 +10,7 @@
 //! * [`wire`] **speaks**: types and codecs of every frame and message, and the session string.
 //! * [`rtc`] **carries**: the only place that names the WebRTC stack.
 //! * [`identity`] keeps who this machine is at a hub.
+//! * [`doctor`] looks at a machine and its way to a hub.
 //! * [`files`] stream file bytes between channel and disk, beside the actors.
 //! * [`worker`], [`hub`] and [`client`] are the three parts, assembled.
 //!
@@ -18,6 +19,7 @@
 pub mod actors;
 pub mod charts;
 pub mod client;
+pub mod doctor;
 pub mod files;
 pub mod hub;
 pub mod identity;

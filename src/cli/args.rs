@@ -51,6 +51,12 @@ pub enum Command {
     Inbox(InboxArgs),
     /// Show who this machine is at a hub, or make another machine a device of the same user.
     Identity(IdentityArgs),
+    /// Look at this machine and its way to the hub: what works, what does not, and what to do about it.
+    Doctor(DoctorArgs),
+    /// Print a script that completes `loaner` on the command line of a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual, or write its pages.
+    Man(ManArgs),
     /// Draw the statecharts that Loaner runs on.
     Charts(ChartsArgs),
 }
@@ -158,6 +164,9 @@ pub struct WorkerArgs {
     /// Offer this much GPU memory (in MB) instead of asking the driver.
     #[arg(long, env = "LOANER_GPU_MEMORY_MB", value_name = "MB")]
     pub gpu_memory_mb: Option<u64>,
+    /// How often the GPUs are looked at, in seconds. The hub is told of changes worth telling, twice a minute at most.
+    #[arg(long, env = "LOANER_GPU_REFRESH", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub gpu_refresh: u64,
 }
 
 /// `loaner run`.
@@ -222,7 +231,7 @@ pub struct RunArgs {
 #[derive(Debug, ClapArgs)]
 #[command(
     override_usage = "loaner workers [OPTIONS] --room <ID> --token <T>",
-    after_help = "Examples:\n  loaner workers --room 4fad4e39 --token T\n  loaner workers --room 4fad4e39 --token T --min-gpu-memory 8000 --json\n\nExit codes and configuration: loaner --help"
+    after_help = "Examples:\n  loaner workers --room 4fad4e39 --token T\n  loaner workers --room 4fad4e39 --token T --min-gpu-memory 8000 --json\n  loaner workers --room 4fad4e39 --token T --watch\n\nExit codes and configuration: loaner --help"
 )]
 pub struct WorkersArgs {
     /// Which hub, and who one is there.
@@ -242,6 +251,48 @@ pub struct WorkersArgs {
         default_value_t = 0
     )]
     pub min_gpu_memory: u64,
+    /// Stay, and show what changes; Ctrl+C ends it.
+    #[arg(long, env = "LOANER_WATCH", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub watch: bool,
+}
+
+/// `loaner doctor`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner doctor\n  loaner doctor --hub https://hub.example --worker\n  loaner doctor --json\n\nEach line is ok, warn or fail, and says what to do. It ends with 0 when nothing failed,\nand works without a hub as far as that is possible. Nothing is changed, here or there.\n\nExit codes and configuration: loaner --help"
+)]
+pub struct DoctorArgs {
+    /// Which hub, and where state is kept.
+    #[command(flatten)]
+    pub at: HubOptions,
+    /// This machine is to be a worker: warn of what a client does not need, such as a GPU.
+    #[arg(long)]
+    pub worker: bool,
+    /// Where jobs get their directories.
+    #[arg(long, env = "LOANER_WORK_DIR", value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+}
+
+/// `loaner completions`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner completions bash > ~/.local/share/bash-completion/completions/loaner\n  loaner completions zsh > ~/.zfunc/_loaner\n  loaner completions fish > ~/.config/fish/completions/loaner.fish\n\nExit codes and configuration: loaner --help"
+)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `loaner man`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  loaner man | man -l -\n  loaner man --dir ~/.local/share/man/man1\n\nExit codes and configuration: loaner --help"
+)]
+pub struct ManArgs {
+    /// Write one page for each command into this directory, instead of printing that of `loaner`.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// `loaner charts`.

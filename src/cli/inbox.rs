@@ -198,7 +198,7 @@ fn time(ms: u64) -> String {
 }
 
 /// Foreign text, cut and with everything escaped that could move a terminal or hide what is there.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text.chars();
     for c in rest.by_ref().take(SHOWN) {

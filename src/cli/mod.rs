@@ -2,17 +2,21 @@
 
 mod args;
 mod charts;
+mod completions;
 mod config;
+mod doctor;
 mod exit;
 mod hub;
 mod hub_args;
 mod hub_ice;
 mod identity;
 mod inbox;
+mod man;
 mod run;
 mod ui;
 mod worker;
 mod workers;
+mod workers_watch;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -114,6 +118,9 @@ fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Workers(options) => serve(workers::run(options, json)),
         Command::Inbox(options) => serve(inbox::run(options, json)),
         Command::Identity(options) => serve(identity::run(options, json)),
+        Command::Doctor(options) => serve(doctor::run(options, json)),
+        Command::Completions(options) => completions::run(&options),
+        Command::Man(options) => man::run(&options),
         Command::Charts(options) => charts::run(&options),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use loaner::actors::session::HubAccess;
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
@@ -11,7 +12,7 @@ use loaner::worker::jobs::keeper::own_exe;
 use loaner::worker::jobs::scratch::default_base;
 use loaner::worker::policy::{Asker, Policy};
 use loaner::worker::{
-    Capabilities, IoPaths, JobSettings, Notice, RunningWorker, WorkerConfig, WorkerError,
+    Capabilities, IoPaths, JobSettings, Notice, Refresh, RunningWorker, WorkerConfig, WorkerError,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -35,13 +36,17 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::new(Exit::Defect, error))?;
     if let Some(memory) = args.gpu_memory_mb {
-        capabilities.gpu_memory_mb = memory;
+        capabilities = capabilities.offer(memory);
     }
     let url = args.at.hub.to_string();
     let config = WorkerConfig {
         hub: access(args.at)?,
         room,
         capabilities,
+        refresh: Refresh {
+            every: Duration::from_secs(args.gpu_refresh),
+            ..Refresh::default()
+        },
         work_dir: args.work_dir.unwrap_or_else(default_base),
         jobs: JobSettings {
             policy,

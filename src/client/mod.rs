@@ -13,10 +13,11 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 pub use self::inbox::{Inbox, InboxError, InboxMessage, InboxNews, ensure_identity, introduce};
-pub use self::list::list_workers;
+pub use self::list::{RoomNews, RoomWatch, list_workers};
 pub use self::package::{Command, Package, PackageError};
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;
+pub(crate) use self::switchboard::describe::describe;
 use crate::actors::session::{HubAccess, SessionError};
 use crate::charts::submission::Why;
 use crate::rtc::{DataPlane, RtcConfig};

@@ -26,6 +26,7 @@ mod sdp;
 mod servers;
 mod shared;
 mod stack;
+mod stun;
 mod tuning;
 
 pub use channel::{CHUNK_BYTES, Channel, Incoming, MAX_MESSAGE_BYTES};
@@ -36,4 +37,5 @@ pub use event::{IceState, RtcEvent, Side};
 pub use plane::DataPlane;
 pub use servers::usable_servers;
 pub use stack::MAX_CHANNELS;
+pub use stun::{StunServer, mapped_addresses, stun_servers};
 pub use tuning::check_socket_buffers;

@@ -106,7 +106,7 @@ pub(super) async fn resolved(servers: &[IceServer]) -> Vec<Resolved> {
 }
 
 /// The first IPv4 address of a server: connections have sockets of that family only.
-async fn resolve(url: &IceUrl) -> Option<Ipv4Addr> {
+pub(super) async fn resolve(url: &IceUrl) -> Option<Ipv4Addr> {
     if let Ok(ip) = url.host.parse::<IpAddr>() {
         return ipv4(ip);
     }

@@ -25,8 +25,8 @@ pub use channel::{ChannelText, KEEP_ALIVE, PackageKind, fits_header, log_text, s
 pub use ice_url::{IceScheme, IceTransport, IceUrl, IceUrlError};
 pub use job_notice::{JobChange, JobNotice};
 pub use peer::{
-    JobComplete, JobError, JobRequest, JobResponse, JobStatus, PeerMessage, WorkerInfo,
-    estimate_minutes,
+    JobComplete, JobError, JobRequest, JobResponse, JobStatus, MAX_ESTIMATE_MINUTES, PeerMessage,
+    WorkerInfo, estimate_minutes,
 };
 pub use session::{SessionString, SessionStringError};
 pub use signal::{

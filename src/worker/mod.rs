@@ -2,6 +2,7 @@
 
 mod beneath;
 pub mod capabilities;
+mod history;
 pub mod jobs;
 pub mod mistake;
 pub mod paths;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::capabilities::Capabilities;
+pub use self::capabilities::{Capabilities, Refresh};
 pub use self::jobs::work::JobSettings;
 pub use self::paths::{IoPaths, PathsError};
 pub(crate) use self::switchboard::ice::{candidate_value, ice_servers};
@@ -36,6 +37,8 @@ pub struct WorkerConfig {
     pub room: Option<RoomCredentials>,
     /// What the machine can do.
     pub capabilities: Capabilities,
+    /// How often its GPUs are read, and the hub told of them.
+    pub refresh: Refresh,
     /// Below this directory every job gets a fresh one.
     pub work_dir: PathBuf,
     /// What every job has in common.

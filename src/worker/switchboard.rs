@@ -2,8 +2,10 @@
 //! nothing: what an event means is for the charts to say.
 
 mod describe;
+mod gpus;
 mod hub;
 pub(crate) mod ice;
+mod ledger;
 mod links;
 mod mail;
 mod wishes;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::capabilities::Capabilities;
+use super::history::History;
 use super::jobs::scratch::ScratchRoot;
 use super::jobs::work::JobSettings;
 use super::paths::IoPaths;
@@ -70,7 +73,7 @@ struct CurrentJob {
 
 /// The switchboard of a worker.
 pub struct Worker {
-    capabilities: Rc<Capabilities>,
+    capabilities: Capabilities,
     settings: Rc<JobSettings>,
     scratch: Rc<ScratchRoot>,
     plane: DataPlane,
@@ -102,6 +105,8 @@ pub struct Worker {
     stopping: bool,
     /// The hub confirmed the registration, and was not lost since.
     online: bool,
+    gpus: gpus::Gpus,
+    ledger: ledger::Ledger,
     post: mail::Post,
     reserved: Option<mail::Reservation>,
     /// Reservations and jobs so far, and what tells this life of the worker from others: ids of mail are made of both.
@@ -130,14 +135,17 @@ impl Worker {
                 "worker",
                 Some(supervisor.clone()),
             );
-            let capabilities = Rc::new(config.capabilities);
+            let capabilities = config.capabilities;
+            let gpus = gpus::Gpus::start(&capabilities, config.refresh, &config.plane, ctx);
+            let ledger = ledger::Ledger::new(History::open(config.hub.keeper.history()));
             let described = Rc::new(RefCell::new(Published::free()));
             let describe = {
                 let (capabilities, published) = (capabilities.clone(), published.clone());
-                let described = described.clone();
+                let (described, told) = (described.clone(), gpus.told());
                 let paths = config.paths.clone();
                 Box::new(move || {
                     described.replace(published.borrow().clone());
+                    told.describe(&capabilities);
                     describe::register(&capabilities, paths.as_deref(), &published.borrow())
                 })
             };
@@ -177,6 +185,8 @@ impl Worker {
                 renewal: None,
                 stopping: false,
                 online: false,
+                gpus,
+                ledger,
                 post: mail::Post::default(),
                 reserved: None,
                 count: 0,
@@ -271,6 +281,7 @@ impl Handler<JobNews> for Worker {
         let link = job.link.and_then(|link| self.links.get(&link));
         match news.what {
             JobEvent::Begun => {
+                self.ledger.begun();
                 if let Some(link) = link {
                     link.addr.do_send(Feed(PeerInput::JobBegan));
                 }
@@ -280,6 +291,7 @@ impl Handler<JobNews> for Worker {
             }
             JobEvent::Tell(message) => {
                 let holder = job.holder.clone();
+                self.ledger.told(&message);
                 self.mail_terminal(holder.clone(), &news.job, &message);
                 self.tell(&holder, message);
             }
@@ -297,6 +309,7 @@ impl Handler<JobNews> for Worker {
                     outcome,
                 });
                 self.job = None;
+                self.ledger.ended();
                 self.availability
                     .do_send(Feed(AvailabilityInput::JobEnded { job: news.job }));
                 self.advance_stop(ctx);

@@ -64,7 +64,7 @@ impl fmt::Display for HubUrl {
 }
 
 impl HubUrl {
-    pub(super) fn endpoint(&self, path: &str) -> String {
+    pub(crate) fn endpoint(&self, path: &str) -> String {
         format!("{self}/{path}")
     }
 

@@ -7,7 +7,7 @@ use crate::wire::{Filters, Metadata, Properties, Register};
 
 /// What the registration says of a client (protocol page, 1.1); identity and room are the session's. Several clients of
 /// one user may be in a room at a time: each has a name of its own.
-pub(in crate::client) fn describe() -> Describe {
+pub(crate) fn describe() -> Describe {
     let peer_id = uuid::Uuid::new_v4().to_string();
     Box::new(move || register(peer_id.clone()))
 }
@@ -31,20 +31,12 @@ fn register(peer_id: String) -> Register {
     }
 }
 
-/// Every worker of the room with enough memory, whatever its status: who finds all of them busy wants to be told so.
-pub(in crate::client) fn worker_filter(room_id: &str, min_gpu_memory_mb: u64) -> Filters {
-    let properties = (min_gpu_memory_mb > 0).then(|| {
-        let mut properties = Properties::new();
-        properties.insert(
-            "gpu_memory_mb".to_owned(),
-            json!({ "$gte": min_gpu_memory_mb }),
-        );
-        properties
-    });
+/// Every worker of the room, whatever its status and its memory: who finds none that fits wants to be told why.
+pub(in crate::client) fn worker_filter(room_id: &str) -> Filters {
     Filters {
         role: Some("worker".to_owned()),
         room_id: Some(room_id.to_owned()),
         tags: None,
-        properties,
+        properties: None,
     }
 }

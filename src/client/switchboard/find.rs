@@ -8,11 +8,30 @@ use super::{Chosen, Client};
 use crate::charts::submission::Input;
 use crate::client::{Choice, Progress};
 use crate::wire::{JobRequest, PackageKind, PeerInfo, PeerMessage, ToHub};
+use crate::worker::capabilities::memory_shortfall;
+
+/// Workers that were left out and are named with their reasons, at most.
+const NAMED: usize = 8;
+
+/// What a worker lacks of this much GPU memory (MiB); `None` when it has enough.
+fn shortfall(worker: &PeerInfo, min_gpu_memory_mb: u64) -> Option<String> {
+    memory_shortfall(min_gpu_memory_mb, worker.number("gpu_memory_mb"))
+}
+
+/// Why each of these workers does not do.
+fn reasons(workers: &[PeerInfo], min_gpu_memory_mb: u64) -> String {
+    let named = workers.iter().take(NAMED).filter_map(|worker| {
+        let reason = shortfall(worker, min_gpu_memory_mb)?;
+        Some(format!("{} {reason}", worker.peer_id))
+    });
+    let more = (workers.len() > NAMED).then(|| format!("and {} more", workers.len() - NAMED));
+    named.chain(more).collect::<Vec<_>>().join("; ")
+}
 
 impl Client {
     pub(super) fn discover(&mut self, ctx: &mut Context<Self>) {
         let Choice::Worker(id) = &self.choice else {
-            let filters = worker_filter(&self.room_id, self.min_gpu_memory_mb);
+            let filters = worker_filter(&self.room_id);
             return self.send(ToHub::DiscoverPeers {
                 from_peer_id: self.peer_id.clone(),
                 filters,
@@ -41,19 +60,24 @@ impl Client {
     }
 
     pub(super) fn discovered(&mut self, peers: Vec<PeerInfo>, ctx: &mut Context<Self>) {
-        let all = peers.len();
-        let mut free: Vec<_> = peers
+        let (fitting, left_out): (Vec<_>, Vec<_>) = peers
+            .into_iter()
+            .partition(|peer| shortfall(peer, self.min_gpu_memory_mb).is_none());
+        let all = fitting.len();
+        let mut free: Vec<_> = fitting
             .into_iter()
             .filter(|peer| peer.text("status") == Some("available"))
             .collect();
         free.sort_by_key(|peer| std::cmp::Reverse(peer.number("gpu_memory_mb").unwrap_or(0)));
         match (free.len(), &self.choice) {
             (0, _) => {
-                let memory = self.min_gpu_memory_mb;
-                self.detail = Some(match (all, memory) {
-                    (0, 0) => "no worker is in the room; start one with `loaner worker`".to_owned(),
-                    (0, _) => format!(
-                        "no worker of the room has {memory} MB of GPU memory; `loaner workers` lists them"
+                self.detail = Some(match (all, left_out.as_slice()) {
+                    (0, []) => {
+                        "no worker is in the room; start one with `loaner worker`".to_owned()
+                    }
+                    (0, left_out) => format!(
+                        "no worker fits: {}; `loaner workers` lists them",
+                        reasons(left_out, self.min_gpu_memory_mb)
                     ),
                     _ => format!(
                         "all {all} fitting workers of the room are busy or reserved; try again later"

@@ -6,7 +6,7 @@ use crate::actors::availability::Published;
 use crate::charts::JobId;
 use crate::charts::availability::Status;
 use crate::wire::{Metadata, Register};
-use crate::worker::capabilities::Capabilities;
+use crate::worker::capabilities::{Capabilities, Reading};
 use crate::worker::paths::IoPaths;
 
 /// What the registration says of a worker (protocol page, 1.1); identity and room are the session's.
@@ -28,10 +28,23 @@ pub(super) fn register(
         role: Some("worker".to_owned()),
         is_admin: None,
         metadata: Some(Metadata {
-            tags: vec!["sleap-rtc".to_owned(), "training-worker".to_owned()],
+            tags: tags(),
             properties,
         }),
         notices: true,
+    }
+}
+
+fn tags() -> Vec<String> {
+    vec!["sleap-rtc".to_owned(), "training-worker".to_owned()]
+}
+
+/// An update of what the GPUs are doing. It has the tags too, which hubs of old forget otherwise: a worker that waits for
+/// jobs must not vanish from searches because it got warmer.
+pub(super) fn gpu_metadata(capabilities: &Capabilities, reading: &Reading) -> Metadata {
+    Metadata {
+        tags: tags(),
+        properties: capabilities.gpu_properties(reading),
     }
 }
 

@@ -25,6 +25,7 @@ impl Handler<SessionNews> for Worker {
             SessionNews::Frame(frame) => self.hear(*frame, ctx),
             SessionNews::Down => {
                 self.online = false;
+                self.gpus.look(false);
                 self.notice(Notice::HubLost);
             }
             SessionNews::Closed => self.finish(Ok(())),
@@ -53,6 +54,7 @@ impl Worker {
         self.peer_id.clone_from(&registered.peer_id);
         self.room.clone_from(&registered.room_id);
         self.online = true;
+        self.gpus.look(true);
         self.post.begin_again();
         self.send_mail();
         // What changed while the registration was on its way could not be sent.

@@ -191,7 +191,7 @@ impl Worker {
     fn mail(&mut self, to: PeerId, job: &JobId, change: JobChange) {
         // Clients choose the ids of their jobs, and may use one again: the number tells such jobs apart.
         let id = format!("{:016x}-{}-{}", self.life, self.count, change.token());
-        let worker = self.capabilities.hostname.clone();
+        let worker = self.capabilities.hostname().to_owned();
         let notice = JobNotice::new(
             job.to_string(),
             self.peer_id.clone(),

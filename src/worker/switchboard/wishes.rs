@@ -9,9 +9,7 @@ use crate::actors::peer::{Dial, LinkId, RemoteCandidate, connect};
 use crate::charts::availability::{Act, Status};
 use crate::charts::peer::Input as PeerInput;
 use crate::charts::{JobId, PeerId};
-use crate::wire::{
-    JobChange, JobResponse, Metadata, PeerMessage, Refusal, ToHub, WorkerInfo, estimate_minutes,
-};
+use crate::wire::{JobChange, JobResponse, Metadata, PeerMessage, Refusal, ToHub};
 use crate::worker::policy::Asker;
 use crate::worker::serve::Announced;
 use crate::worker::{JobSettings, Notice};
@@ -46,7 +44,10 @@ impl Handler<Asked> for Worker {
                     Status::Reserved => {}
                     // The job itself has the word from now on.
                     Status::Busy => self.reserved = None,
-                    Status::Available => self.mail_unreserved(JobChange::Released),
+                    Status::Available => {
+                        self.ledger.nothing_comes();
+                        self.mail_unreserved(JobChange::Released);
+                    }
                 }
                 self.publish(status, job.as_ref());
             }
@@ -63,11 +64,8 @@ impl Worker {
         let Some(request) = self.requests.remove(&(to.clone(), job.clone())) else {
             return;
         };
-        let info = WorkerInfo {
-            gpu_utilization: self.capabilities.gpu_utilization,
-            available_memory_mb: self.capabilities.available_memory_mb,
-        };
-        let minutes = estimate_minutes(&request);
+        let info = self.capabilities.worker_info();
+        let minutes = self.ledger.asked(&request);
         self.tell(
             to,
             PeerMessage::JobResponse(JobResponse::accepted(request.job_id, minutes, info)),
@@ -144,6 +142,7 @@ impl Worker {
         match &mut self.job {
             Some(job) => {
                 job.link = Some(announced.link);
+                self.ledger.package(announced.announcement.size);
                 let Announced {
                     channel,
                     announcement,
