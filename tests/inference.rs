@@ -2,6 +2,8 @@
 //! wire protocol, 4.7). The trainer is a script whose inference is what the data say.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "inference/limits.rs"]
+mod limits;
 #[path = "inference/packages.rs"]
 mod packages;
 mod support;

@@ -2,6 +2,8 @@
 //! protocol, 4.3 and 4.6; reading.md 18).
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "io_paths/policy.rs"]
+mod policy;
 mod support;
 
 use std::fs;
@@ -25,13 +27,17 @@ impl Scene {
 
     /// With these further flags.
     async fn with(more: &[&str]) -> Scene {
+        Scene::run_by(&[&["--allow-commands"], more].concat()).await
+    }
+
+    /// With these flags beside those of its directories.
+    async fn run_by(more: &[&str]) -> Scene {
         let dir = tempfile::tempdir().unwrap();
         let (input, output) = (dir.path().join("in"), dir.path().join("out"));
         fs::create_dir(&input).unwrap();
         fs::create_dir(&output).unwrap();
         fs::write(dir.path().join("secret.zip"), "not for clients").unwrap();
         let mut flags = vec![
-            "--allow-commands",
             "--input-path",
             input.to_str().unwrap(),
             "--output-path",

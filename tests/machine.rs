@@ -12,6 +12,7 @@ use loaner::files::Partials;
 use loaner::rtc::{DataPlane, RtcConfig};
 use loaner::worker::capabilities::{GpuSource, Reading};
 use loaner::worker::jobs::archive::UnpackLimits;
+use loaner::worker::policy::{Asker, Policy};
 use loaner::worker::{Capabilities, JobSettings, Refresh, RunningWorker, WorkerConfig};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -61,7 +62,9 @@ fn worker(hub: &str, dir: &Path, gpus: &Steered, refresh: Refresh) -> RunningWor
         refresh,
         work_dir: dir.to_owned(),
         jobs: JobSettings {
-            allow_commands: false,
+            policy: Policy::recipes_only(),
+            asker: Asker::default(),
+            max_time: None,
             keeper: env!("CARGO_BIN_EXE_loaner").into(),
             limits: UnpackLimits::default(),
             max_package: 1_000_000,

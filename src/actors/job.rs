@@ -438,6 +438,9 @@ impl Handler<Worked> for JobActor {
                 performer.step = name;
                 return self.feed(&Input::StepStarted, ctx);
             }
+            Worked::Step(StepNews::Progress(told)) => {
+                return performer.status("running", told.fraction, told.message);
+            }
             Worked::Step(StepNews::Ended { ok }) => {
                 return self.feed(&Input::StepEnded { ok }, ctx);
             }

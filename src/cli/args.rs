@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use loaner::actors::session::HubUrl;
 
 use loaner::wire::SessionString;
+use loaner::worker::quantity::Span;
 
 pub use super::hub_args::HubArgs;
 
@@ -123,7 +124,7 @@ pub struct IdentityArgs {
 /// `loaner worker`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n\nExit codes and configuration: loaner --help"
+    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n  loaner worker --hub https://hub.example --policy policy.toml --max-job-time 8h\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n\nA policy is a file of TOML; what no rule allows is refused, with the rule that would:\n  env = [\"HF_HOME\"]                      # variables of the worker that jobs get\n  [[allow]]\n  recipe = \"sleap\"                       # what is run without a policy, too\n  [[allow]]\n  command = [\"python\", \"train.py\", \"**\"] # * is any one word, a last ** all others\n  rooms = [\"4fad4e39\"]                   # only there; everywhere, unless given\n  users = [\"ann\"]                        # only for them; for all, unless given\n  set_env = [\"EPOCHS\", \"LR_*\"]           # what the job may set; nothing, unless given\n  time_limit = \"2h\"                      # and gpu_memory = \"8 GB\", disk = \"10 GB\"\nA rule says which program runs, not what a script does that comes with the package.\n\nExit codes and configuration: loaner --help"
 )]
 pub struct WorkerArgs {
     /// Which hub, and who one is there.
@@ -138,6 +139,13 @@ pub struct WorkerArgs {
     /// Run the commands that packages bring along in a loaner.toml, as this user. Without it, only `sleap-nn` is run.
     #[arg(long, env = "LOANER_ALLOW_COMMANDS", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     pub allow_commands: bool,
+    /// Run what this file allows, and nothing else: recipes and command patterns, by room and user, with limits. It is read at
+    /// start only.
+    #[arg(long, env = "LOANER_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The longest that the commands of a job may run, such as 90m or "2h 30m".
+    #[arg(long, env = "LOANER_MAX_JOB_TIME", value_name = "TIME")]
+    pub max_job_time: Option<Span>,
     /// Where jobs get their directories; each is fresh, and removed after its job.
     #[arg(long, env = "LOANER_WORK_DIR", value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
@@ -164,13 +172,19 @@ pub struct WorkerArgs {
 /// `loaner run`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    override_usage = "loaner run [OPTIONS] <PACKAGE> --session <STRING>\n       loaner run [OPTIONS] <PACKAGE> --room <ID> --token <T> [--worker <ID> | --auto-select]",
-    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n\nPACKAGE is a directory or a .zip file with a train-script.sh or track-script.sh\n(sleap-nn), or a loaner.toml (any command, where the worker allows it). Results arrive\nas a .zip in the output directory, those of a track-script.sh as the file that it\nnames; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nExit codes and configuration: loaner --help"
+    override_usage = "loaner run [OPTIONS] <PACKAGE> --session <STRING> [-- COMMAND...]\n       loaner run [OPTIONS] <PACKAGE> --room <ID> --token <T> [--worker <ID> | --auto-select] [-- COMMAND...]",
+    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n  loaner run . --session sleap-session:eyJy... -- python train.py --epochs 10\n  loaner run . --session sleap-session:eyJy... --outputs 'models/**' -- sh -c 'make all'\n\nPACKAGE is a directory or a .zip file with a train-script.sh or track-script.sh\n(sleap-nn), or a loaner.toml (any command, where the worker allows it). Results arrive\nas a .zip in the output directory, those of a track-script.sh as the file that it\nnames; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nWith -- COMMAND, PACKAGE is any directory: it is packed, less what its .gitignore and\n.loanerignore files name, and the command runs in it at the worker. Every file that it\nmakes or changes comes back, unless --outputs or a loaner.toml in the directory says\nwhat does; that file may also set env, inputs, resources, stop and progress.\n\nA command tells its progress by printing lines like: ::loaner progress 3/10 loss=0.25\n\nExit codes and configuration: loaner --help"
 )]
 pub struct RunArgs {
     /// The package: a directory, or a .zip file.
     #[arg(value_name = "PACKAGE")]
     pub package: PathBuf,
+    /// Run this in the directory, instead of what a loaner.toml in it says.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Bring back these files, directories or patterns of the command's directory, such as 'models/**'; several times for several.
+    #[arg(long, env = "LOANER_OUTPUTS", value_name = "PATTERN")]
+    pub outputs: Vec<String>,
     /// Which hub, and who one is there.
     #[command(flatten)]
     pub at: HubOptions,

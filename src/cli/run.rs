@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use loaner::charts::submission::Why;
 use loaner::client::{
-    Choice, ClientConfig, ClientError, Package, PackageError, Report, RunningClient,
+    Choice, ClientConfig, ClientError, Command, Package, PackageError, Report, RunningClient,
 };
 use loaner::identity::{default_state_dir, own_secret};
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
@@ -34,6 +34,9 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
         )
     })?;
     let package = open(&args, &plane, &mut signals).await?;
+    let asked = package
+        .gpu_memory
+        .map_or(0, |bytes| bytes.div_ceil(1 << 20));
     let ui = Arc::new(Terminal::new(json));
     let secret = secret(&args);
     let config = ClientConfig {
@@ -42,7 +45,7 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
         choice,
         package,
         output_dir: args.output,
-        min_gpu_memory_mb: args.min_gpu_memory,
+        min_gpu_memory_mb: args.min_gpu_memory.max(asked),
         rtc: RtcConfig::default(),
         plane,
         secret,
@@ -89,9 +92,13 @@ async fn open(
     plane: &DataPlane,
     signals: &mut Signals,
 ) -> Result<Package, Failure> {
+    let command = command(args)?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let (path, flag) = (args.package.clone(), cancelled.clone());
-    let mut opening = plane.spawn_blocking(move || Package::open(&path, &flag));
+    let mut opening = plane.spawn_blocking(move || match command {
+        Some(command) => Package::with_command(&path, &command, &flag),
+        None => Package::open(&path, &flag),
+    });
     let opened = tokio::select! {
         opened = &mut opening => opened,
         () = signals.next() => {
@@ -105,10 +112,28 @@ async fn open(
         .map_err(|error| match error {
             PackageError::NothingToRun { .. } => Failure::say(
                 Exit::File,
-                format!("{error}; `loaner run --help` says what a package is"),
+                format!(
+                    "{error}; give a command after `--`, or see `loaner run --help`, which says what a package is"
+                ),
             ),
             error => Failure::new(Exit::File, error),
         })
+}
+
+/// What is to be run instead of what the package says.
+fn command(args: &RunArgs) -> Result<Option<Command>, Failure> {
+    match (args.command.as_slice(), args.outputs.as_slice()) {
+        ([], []) => Ok(None),
+        ([], _) => Err(Failure::say(
+            Exit::Usage,
+            "--outputs goes with a command: loaner run DIR --outputs PATTERN -- COMMAND. What a package brings back, its \
+             loaner.toml says",
+        )),
+        (argv, outputs) => Ok(Some(Command {
+            argv: argv.to_vec(),
+            outputs: outputs.to_vec(),
+        })),
+    }
 }
 
 fn target(args: &RunArgs) -> Result<(RoomCredentials, Choice), Failure> {

@@ -81,6 +81,30 @@ impl Terminal {
         *self.bar() = Some(bar);
     }
 
+    /// How far the job itself says that it is.
+    fn job(&self, fraction: f64, message: &str) {
+        const STEPS: u64 = 1000;
+        let message = printable(message);
+        let position = (fraction * STEPS as f64) as u64;
+        if !self.fancy {
+            return self.say(format!("{:>3.0} %  {message}", fraction * 100.0).trim_end());
+        }
+        let mut bar = self.bar();
+        let bar = bar.get_or_insert_with(|| {
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10))
+        });
+        if bar.length() != Some(STEPS) {
+            bar.set_length(STEPS);
+            let template = "{spinner} {wide_bar} {percent}% {elapsed}  {msg}";
+            bar.set_style(
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+        }
+        bar.set_position(position);
+        bar.set_message(message);
+    }
+
     fn at(&self, bytes: u64) {
         if let Some(bar) = self.bar().as_ref() {
             bar.set_position(bytes);
@@ -110,6 +134,7 @@ impl Terminal {
                 self.running.store(true, Ordering::Relaxed);
                 self.spin(format!("Running {name}"));
             }
+            Progress::Job { fraction, message } => self.job(*fraction, message),
             Progress::Ended { name, code: 0 } => self.spin(format!("{name} is done")),
             Progress::Ended { name, code } => {
                 self.finish();
@@ -148,6 +173,9 @@ impl Ui for Terminal {
             Progress::Continued { bytes } => json!({ "event": "continued", "bytes": bytes }),
             Progress::Sent => json!({ "event": "sent" }),
             Progress::Started { name } => json!({ "event": "started", "name": name }),
+            Progress::Job { fraction, message } => {
+                json!({ "event": "progress", "progress": fraction, "message": message })
+            }
             Progress::Ended { name, code } => {
                 json!({ "event": "ended", "name": name, "code": code })
             }

@@ -1,6 +1,6 @@
 //! `loaner worker`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
 use loaner::worker::jobs::archive::UnpackLimits;
 use loaner::worker::jobs::keeper::own_exe;
 use loaner::worker::jobs::scratch::default_base;
+use loaner::worker::policy::{Asker, Policy};
 use loaner::worker::{
     Capabilities, IoPaths, JobSettings, Notice, Refresh, RunningWorker, WorkerConfig, WorkerError,
 };
@@ -25,6 +26,7 @@ use super::{Signals, print};
 pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let room = super::room(args.room, args.token)?;
+    let policy = policy(args.policy.as_deref(), args.allow_commands)?;
     let paths = paths(args.input_path, args.output_path, args.filesystem)?;
     if let Some(warning) = check_socket_buffers() {
         tracing::warn!("{warning}");
@@ -49,7 +51,9 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             ..Refresh::default()
         },
         jobs: JobSettings {
-            allow_commands: args.allow_commands,
+            policy,
+            asker: Asker::default(),
+            max_time: args.max_job_time.map(|span| span.0),
             keeper: own_exe().map_err(|error| Failure::new(Exit::Other, error))?,
             limits: UnpackLimits::default(),
             max_package,
@@ -68,6 +72,20 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             ended = worker.ended() => return ended.map_err(failure),
             () = signals.next() => worker.stop(),
         }
+    }
+}
+
+/// What is run: what a file says, any command, or neither.
+fn policy(file: Option<&Path>, allow_commands: bool) -> Result<Policy, Failure> {
+    match (file, allow_commands) {
+        (Some(_), true) => Err(Failure::say(
+            Exit::Usage,
+            "--policy says what is allowed, and --allow-commands allows everything: leave --allow-commands out, and what \
+             it is for, add to the policy",
+        )),
+        (Some(file), false) => Policy::load(file).map_err(|error| Failure::new(Exit::Usage, error)),
+        (None, true) => Ok(Policy::all_commands()),
+        (None, false) => Ok(Policy::recipes_only()),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 pub use self::inbox::{Inbox, InboxError, InboxMessage, InboxNews, ensure_identity, introduce};
 pub use self::list::{RoomNews, RoomWatch, list_workers};
-pub use self::package::{Package, PackageError};
+pub use self::package::{Command, Package, PackageError};
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;
 pub(crate) use self::switchboard::describe::describe;
@@ -96,6 +96,13 @@ pub enum Progress {
     Started {
         /// Its name.
         name: String,
+    },
+    /// The job says how far it is.
+    Job {
+        /// From 0 to 1.
+        fraction: f64,
+        /// What it says of it; may be empty.
+        message: String,
     },
     /// A command ended.
     Ended {

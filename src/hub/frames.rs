@@ -235,7 +235,10 @@ impl Table {
             ));
         };
         let payload = frame.remove("payload").unwrap_or_default();
-        let message = json!({"type": "peer_message", "from_peer_id": seat.peer, "to_peer_id": to, "payload": payload});
+        let mut message = json!({"type": "peer_message", "from_peer_id": seat.peer, "to_peer_id": to, "payload": payload});
+        if let Some(user) = user_of(&seat) {
+            message["from_user"] = user;
+        }
         if self.pass_on(&seat, &to, target, &message, now) {
             return Ok(());
         }
@@ -302,6 +305,13 @@ impl Table {
             };
         };
         frame.insert("sender".to_owned(), Value::String(seat.peer.clone()));
+        // What the sender says of it itself does not count.
+        frame.remove("from_user");
+        if kind == "offer"
+            && let Some(user) = user_of(&seat)
+        {
+            frame.insert("from_user".to_owned(), user);
+        }
         let delivered = self.pass_on(&seat, &target_id, target, &Value::Object(frame), now);
         match kind {
             "offer" if delivered => self.remember_offer(&seat, &target_id),
@@ -391,6 +401,12 @@ impl Table {
         peer.offers_from.remove(at);
         true
     }
+}
+
+/// The user that a peer signed in as, to be told to those it speaks to: only where it goes by another name, so that the
+/// frames of peers that do not are those of the original.
+fn user_of(seat: &Seat) -> Option<Value> {
+    (*seat.user != *seat.peer).then(|| Value::String(seat.user.to_string()))
 }
 
 /// An error frame, except for registrations.

@@ -4,7 +4,10 @@ mod beneath;
 pub mod capabilities;
 mod history;
 pub mod jobs;
+pub mod mistake;
 pub mod paths;
+pub mod policy;
+pub mod quantity;
 pub(crate) mod serve;
 mod switchboard;
 

@@ -44,6 +44,9 @@ const MAX_LINKS: usize = 16;
 /// Candidates that are kept with an offer. Real peers have a few per interface.
 const MAX_CANDIDATES: usize = 64;
 
+/// Peers whose users are remembered at a time.
+const MAX_USERS: usize = 1024;
+
 /// The worker is to end; sent again, it hurries.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -84,6 +87,9 @@ pub struct Worker {
     notices: mpsc::UnboundedSender<Notice>,
     end: Option<oneshot::Sender<Result<(), WorkerError>>>,
     peer_id: String,
+    room: String,
+    /// Which users the peers are that said something.
+    users: HashMap<PeerId, String>,
     told: Option<SessionString>,
     links: HashMap<LinkId, Link>,
     next_link: u64,
@@ -166,6 +172,8 @@ impl Worker {
                 notices,
                 end: Some(end),
                 peer_id: String::new(),
+                room: String::new(),
+                users: HashMap::new(),
                 told: None,
                 links: HashMap::new(),
                 next_link: 1,

@@ -41,7 +41,7 @@ impl JobPerformer {
         }
     }
 
-    fn status(&self, status: &str, progress: f64, message: String) {
+    pub(super) fn status(&self, status: &str, progress: f64, message: String) {
         self.tell(JobEvent::Tell(PeerMessage::JobStatus(JobStatus {
             job_id: self.id.to_string(),
             status: status.to_owned(),

@@ -26,6 +26,7 @@ impl Client {
             FromHub::PeerMessage {
                 from_peer_id,
                 payload,
+                ..
             } if from_peer_id == self.worker_id() => match PeerMessage::parse(&payload) {
                 Ok(message) => self.hear_worker(message),
                 Err(error) => tracing::warn!(%error, "a message of the worker was not understood"),
@@ -90,6 +91,14 @@ impl Client {
             }
             PeerMessage::JobCancelled { job_id, .. } if job_id == self.job => {
                 self.feed(Input::JobCancelled)
+            }
+            PeerMessage::JobStatus(status)
+                if status.job_id == self.job && status.status == "running" =>
+            {
+                self.ui.progress(Progress::Job {
+                    fraction: status.progress,
+                    message: status.message.unwrap_or_default(),
+                });
             }
             // While the channel is open, the verdict comes on it, in its place behind the results.
             PeerMessage::JobFailed { job_id, error, .. } if job_id == self.job && !connected => {

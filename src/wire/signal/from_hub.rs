@@ -33,6 +33,9 @@ pub enum FromHub {
         sender: String,
         /// The session description.
         sdp: String,
+        /// The user that it signed in as, where that is not its own name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from_user: Option<String>,
     },
     /// A peer answers an offer.
     Answer {
@@ -66,6 +69,9 @@ pub enum FromHub {
         from_peer_id: String,
         /// The message.
         payload: Value,
+        /// The user that it signed in as, where that is not its own name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from_user: Option<String>,
     },
     /// A peer came into the room; for those that registered with notices.
     PeerJoined {
@@ -200,6 +206,7 @@ impl FromHub {
             "offer" => Self::Offer {
                 sender: fields.id("sender")?,
                 sdp: fields.text("sdp", MAX_SDP_BYTES)?,
+                from_user: fields.any_text("from_user"),
             },
             "answer" => Self::Answer {
                 sender: fields.id("sender")?,
@@ -224,6 +231,7 @@ impl FromHub {
             "peer_message" => Self::PeerMessage {
                 from_peer_id: fields.id("from_peer_id")?,
                 payload: fields.value("payload")?,
+                from_user: fields.any_text("from_user"),
             },
             "peer_joined" => Self::PeerJoined {
                 peer_id: fields.id("peer_id")?,

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::disk::{free_space, human, is_full};
 use super::names::{NameError, safe_relative, shown};
-pub use super::pack::{Packed, pack_dir, pack_outputs};
+pub use super::pack::{Packed, Selection, pack_dir, pack_outputs};
 use open::open;
 
 /// Size of one copy step, in bytes; cancelling is noticed between two.
@@ -87,6 +87,12 @@ pub enum ArchiveError {
         needed: u64,
         /// Bytes free there.
         free: u64,
+    },
+    /// A file or pattern that was to be packed names nothing.
+    #[error("inputs: {name} names no file of the package")]
+    NoInput {
+        /// What was looked for.
+        name: String,
     },
     /// None of the outputs that were to be packed is there.
     #[error("the job left no output (expected: {names})")]

@@ -71,10 +71,7 @@ pub fn prepare(
     std::fs::create_dir(into)
         .and_then(|()| std::fs::rename(package, into.join(package.file_name().unwrap_or_default())))
         .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
-    let plan = Plan::for_package(into, kind, output_dir, settings.allow_commands)
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(Prepared {
-        root: into.to_owned(),
-        plan,
-    })
+    let plan =
+        Plan::for_package(into, kind, output_dir).map_err(|error| failed(error.to_string()))?;
+    Prepared::allowed(into.to_owned(), plan, into, settings)
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::processes::{self, Process};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
@@ -31,11 +32,15 @@ use tokio::signal::unix::{SignalKind, signal};
 pub const GRACE: Duration = Duration::from_secs(10);
 /// From SIGTERM to SIGKILL for what a command leaves running behind it.
 pub const SWEEP: Duration = Duration::from_secs(2);
+/// How many files a process of a job may have open at most.
+const OPEN_FILES: u64 = 65_536;
 /// The subcommand that [`main`] implements.
 pub const SUBCOMMAND: &str = "keep";
 
 /// Order: SIGTERM to all.
 pub(super) const TERMINATE: u8 = b'T';
+/// Order: SIGINT to all.
+pub(super) const INTERRUPT: u8 = b'I';
 /// Order: SIGKILL to all.
 pub(super) const KILL: u8 = b'K';
 
@@ -129,6 +134,8 @@ fn keep(argv: &[OsString]) -> io::Result<i32> {
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true)?;
 
+    limit_resources()?;
+
     let mut lifeline = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let child = match Command::new(program)
         .args(args)
@@ -169,6 +176,7 @@ fn keep(argv: &[OsString]) -> io::Result<i32> {
         };
         match inbox.recv_timeout(wait) {
             Ok(Event::Order(TERMINATE)) => signal_all(command, Signal::SIGTERM),
+            Ok(Event::Order(INTERRUPT)) => signal_all(command, Signal::SIGINT),
             Ok(Event::Order(KILL)) => killing = true,
             Ok(Event::Order(_)) => {}
             Ok(Event::WorkerGone) => {
@@ -195,6 +203,15 @@ fn keep(argv: &[OsString]) -> io::Result<i32> {
     }
     Report::Gone.send(&mut lifeline);
     Ok(code)
+}
+
+/// What the command inherits: no core dumps, which may fill a disk, and a bounded number of open files.
+fn limit_resources() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let most = most.min(OPEN_FILES);
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    Ok(())
 }
 
 /// Passes on the worker's orders until the lifeline breaks.

@@ -5,6 +5,7 @@
 //! [packed](pack) again and [sent](send). What comes from a peer is taken as hostile: names, sizes, counts and ratios are bounded here.
 
 pub mod archive;
+pub mod changed;
 pub mod disk;
 pub mod input;
 pub mod keeper;
@@ -16,10 +17,12 @@ pub mod pack;
 pub mod plan;
 pub mod process;
 mod processes;
+pub mod progress;
 pub mod receive;
 mod run;
 pub mod scratch;
 pub mod script;
 pub mod send;
 pub mod track;
+pub mod watch;
 pub mod work;

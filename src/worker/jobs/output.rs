@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::archive::{ArchiveError, STEP, check, io_at};
+use super::pack::present;
 use super::work::{Failure, Prepared};
 use crate::worker::beneath::{Directory, Kind};
 
@@ -132,16 +133,8 @@ impl OutputDir {
             entries: 0,
             step: vec![0; STEP],
         };
-        let mut outputs: Vec<&Path> = prepared
-            .plan
-            .outputs
-            .iter()
-            .map(|output| output.strip_prefix(&prepared.root).unwrap_or(output))
-            .collect();
-        outputs.sort();
-        // An output inside another one comes with that one.
-        outputs.dedup_by(|later, kept| later.starts_with(*kept));
-        for output in outputs {
+        let outputs = present(&prepared.root, &prepared.wanted()?, cancelled)?;
+        for output in &outputs {
             copy.output(&root, &self.dir, output)
                 .map_err(|error| error.at(output))?;
         }

@@ -11,10 +11,14 @@ use std::sync::atomic::AtomicBool;
 use nix::fcntl::OFlag;
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::archive::{ArchiveError, STEP, check, io_at, write_error};
 use super::names::shown;
+
+mod select;
+
+pub use select::Selection;
 
 /// Most entries in an archive that we make.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -42,24 +46,26 @@ pub struct Packed {
     pub skipped: u64,
 }
 
-/// Packs the directory `dir` into `out_zip`, with paths relative to `dir`, below the directory `top` if given. The
-/// order is that of the names, links are not followed, and `out_zip` appears (or is replaced) only when complete.
+/// Packs the directory `dir` into `out_zip`, with paths relative to `dir`, below the directory `top` if given. Links are
+/// not followed, and `out_zip` appears (or is replaced) only when complete. The same tree gives the same bytes, whenever
+/// and wherever it is packed: the order is that of the names, and times are left out.
 pub fn pack_dir(
     dir: &Path,
     out_zip: &Path,
     top: Option<&str>,
+    selection: &Selection,
     cancel: &AtomicBool,
 ) -> Result<Packed, ArchiveError> {
     let mut found = Found::new(out_zip);
     if let Some(top) = top {
         found.add_entry(dir.to_owned(), top.to_owned(), true)?;
     }
-    found.walk(dir, top.unwrap_or_default(), cancel)?;
+    found.select(dir, top.unwrap_or_default(), selection, cancel)?;
     write_archive(found, out_zip, cancel)
 }
 
-/// Packs a job's outputs: files and directories below `root` (see [`Plan::outputs`](super::plan::Plan)). If just one
-/// of them is there and it is a directory, paths are relative to it; else to `root`. What is missing is left out; if
+/// Packs a job's outputs: files, directories and patterns below `root` (see [`Plan::outputs`](super::plan::Plan)). If
+/// just one of them is there and it is a directory, paths are relative to it; else to `root`. What is missing is left out; if
 /// all of it is missing, that is [`ArchiveError::NoOutput`]. A link on the way to an output counts as missing.
 pub fn pack_outputs(
     root: &Path,
@@ -67,21 +73,13 @@ pub fn pack_outputs(
     out_zip: &Path,
     cancel: &AtomicBool,
 ) -> Result<Packed, ArchiveError> {
-    let relative = |output: &PathBuf| output.strip_prefix(root).unwrap_or(output).to_owned();
-    let mut present: Vec<PathBuf> = outputs
-        .iter()
-        .map(relative)
-        .filter(|path| is_really_below(root, path))
-        .collect();
-    present.sort();
-    // An output inside another one comes with that one.
-    present.dedup_by(|later, kept| later.starts_with(&*kept));
+    let present = present(root, outputs, cancel)?;
     let mut found = Found::new(out_zip);
     match present.as_slice() {
         [] => {
             let names: Vec<String> = outputs
                 .iter()
-                .map(|path| shown(&relative(path).to_string_lossy()))
+                .map(|path| shown(&relative(root, path).to_string_lossy()))
                 .collect();
             return Err(ArchiveError::NoOutput {
                 names: names.join(", "),
@@ -104,6 +102,28 @@ pub fn pack_outputs(
         }
     }
     write_archive(found, out_zip, cancel)
+}
+
+/// What is there of a job's outputs, relative to `root` and sorted; nothing of it lies inside another. A link on the way to
+/// an output counts as missing.
+pub(super) fn present(
+    root: &Path,
+    outputs: &[PathBuf],
+    cancel: &AtomicBool,
+) -> Result<Vec<PathBuf>, ArchiveError> {
+    let (mut present, missing): (Vec<PathBuf>, Vec<PathBuf>) = outputs
+        .iter()
+        .map(|output| relative(root, output).to_owned())
+        .partition(|path| is_really_below(root, path));
+    present.extend(select::matching(root, missing, cancel)?);
+    present.sort();
+    // An output inside another one comes with that one.
+    present.dedup_by(|later, kept| later.starts_with(&*kept));
+    Ok(present)
+}
+
+fn relative<'a>(root: &Path, output: &'a Path) -> &'a Path {
+    output.strip_prefix(root).unwrap_or(output)
 }
 
 /// The size in bytes of the file at `path` below `root`; `None` if none is there, or if it is reached through a link.
@@ -130,6 +150,8 @@ struct Entry {
     name: String,
     path: PathBuf,
     is_dir: bool,
+    /// What is packed under this name, where that is not what the file holds.
+    text: Option<String>,
 }
 
 /// What will go into an archive.
@@ -154,7 +176,12 @@ impl<'a> Found<'a> {
                 limit: MAX_ENTRIES as u64,
             });
         }
-        self.entries.push(Entry { name, path, is_dir });
+        self.entries.push(Entry {
+            name,
+            path,
+            is_dir,
+            text: None,
+        });
         Ok(())
     }
 
@@ -220,13 +247,23 @@ fn write_archive(
         bytes: 0,
         skipped,
     };
+    // Without times, and so always the same.
+    let plain = SimpleFileOptions::default().last_modified_time(DateTime::default());
     let full = |error: ZipError| write_error(out_zip, dir, 0, error.into());
     let mut zip = ZipWriter::new(BufWriter::with_capacity(STEP, part.as_file_mut()));
     for entry in &entries {
         check(cancel)?;
         if entry.is_dir {
-            zip.add_directory(&entry.name, SimpleFileOptions::default())
+            zip.add_directory(&entry.name, plain).map_err(full)?;
+            continue;
+        }
+        if let Some(text) = &entry.text {
+            zip.start_file(&entry.name, plain.unix_permissions(0o644))
                 .map_err(full)?;
+            zip.write_all(text.as_bytes())
+                .map_err(|error| write_error(out_zip, dir, 0, error))?;
+            packed.bytes += text.len() as u64;
+            packed.files += 1;
             continue;
         }
         let (mut file, meta) =
@@ -247,7 +284,7 @@ fn write_archive(
         } else {
             0o755
         };
-        let options = SimpleFileOptions::default()
+        let options = plain
             .compression_method(method)
             .compression_level((!stored).then_some(LEVEL))
             .unix_permissions(mode)

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 mod inference;
 
-use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError, Terms};
 use super::names::{NameError, safe_relative, shown};
 use super::script::{MAX_SCRIPT_BYTES, ScriptError, TRAIN_SCRIPT, config_names, stem};
 use super::track::{TRACK_SCRIPT, TrackError};
@@ -20,11 +20,6 @@ const MODELS: &str = "models";
 /// Why there is nothing to run.
 #[derive(Debug, Error)]
 pub enum PlanError {
-    /// The package has a manifest, and this worker's owner did not allow those.
-    #[error(
-        "this worker does not run commands from packages; ask its owner to start it with --allow-commands"
-    )]
-    CommandsNotAllowed,
     /// Neither script nor manifest.
     #[error("the package has neither {TRAIN_SCRIPT} nor {MANIFEST} nor {TRACK_SCRIPT}")]
     NoScript,
@@ -105,9 +100,11 @@ pub struct Step {
 pub struct Plan {
     /// The steps, one after the other. Never empty.
     pub steps: Vec<Step>,
-    /// Files and directories below the package root, as paths that begin with it. For
+    /// Files, directories and patterns below the package root, as paths that begin with it. For
     /// [`pack_outputs`](super::pack::pack_outputs); of an inference the one file that is sent as it is. Never empty.
     pub outputs: Vec<PathBuf>,
+    /// How the steps are to be run.
+    pub terms: Terms,
     /// Where the plan comes from.
     pub kind: PlanKind,
 }
@@ -115,13 +112,12 @@ pub struct Plan {
 impl Plan {
     /// The plan for the package unpacked at `root`. `kind` is the client's `PACKAGE_TYPE`; where it said none, a package
     /// that has nothing but a `track-script.sh` is for inference. `output_dir_hint` is its `OUTPUT_DIR`, `models` unless
-    /// given; it must lie inside the package. A manifest wins over a training, but needs `allow_commands`. What a package
-    /// for inference has in the place of a result is removed.
+    /// given; it must lie inside the package. A manifest wins over a training. What a package for inference has
+    /// in the place of a result is removed. Whether the plan may be run is for the [policy](crate::worker::policy) to say.
     pub fn for_package(
         root: &Path,
         kind: Option<&PackageKind>,
         output_dir_hint: Option<&str>,
-        allow_commands: bool,
     ) -> Result<Self, PlanError> {
         // A client for inference says where the result goes on its own disk: nothing of the package.
         if kind == Some(&PackageKind::Track) {
@@ -135,9 +131,6 @@ impl Plan {
             why,
         })?;
         if let Some(text) = read(root, MANIFEST, MAX_MANIFEST_BYTES)? {
-            if !allow_commands {
-                return Err(PlanError::CommandsNotAllowed);
-            }
             return Ok(Self::for_manifest(
                 root,
                 Manifest::parse(&text)?,
@@ -163,6 +156,7 @@ impl Plan {
         Ok(Self {
             steps: names.iter().map(|name| training(name)).collect(),
             outputs,
+            terms: Terms::default(),
             kind: PlanKind::Training,
         })
     }
@@ -176,6 +170,7 @@ impl Plan {
                 env: manifest.env,
             }],
             outputs: outputs.iter().map(|output| root.join(output)).collect(),
+            terms: manifest.terms,
             kind: PlanKind::Command,
         }
     }
@@ -251,7 +246,7 @@ mod tests {
     #[test]
     fn a_script_becomes_the_fixed_command() {
         let package = package(&[SCRIPT]);
-        let plan = Plan::for_package(package.path(), None, None, false).unwrap();
+        let plan = Plan::for_package(package.path(), None, None).unwrap();
         assert_eq!(plan.kind, PlanKind::Training);
         assert_eq!(plan.outputs, [package.path().join("models")]);
         let [step] = plan.steps.as_slice() else {
@@ -268,12 +263,9 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_wins_but_needs_leave() {
+    fn a_manifest_wins() {
         let package = package(&[SCRIPT, COMMANDS]);
-        let error = Plan::for_package(package.path(), None, None, false).unwrap_err();
-        assert!(matches!(error, PlanError::CommandsNotAllowed));
-        assert!(error.to_string().contains("start it with --allow-commands"));
-        let plan = Plan::for_package(package.path(), None, Some("runs/x"), true).unwrap();
+        let plan = Plan::for_package(package.path(), None, Some("runs/x")).unwrap();
         assert_eq!(plan.kind, PlanKind::Command);
         assert_eq!(plan.outputs, [package.path().join("runs/x")]);
         let step = Step {
@@ -288,13 +280,13 @@ mod tests {
     fn an_output_directory_outside_the_package_is_refused() {
         let package = package(&[SCRIPT]);
         for hint in ["../..", "/etc", "models/../../x"] {
-            let error = Plan::for_package(package.path(), None, Some(hint), false).unwrap_err();
+            let error = Plan::for_package(package.path(), None, Some(hint)).unwrap_err();
             assert!(
                 matches!(error, PlanError::OutputDir { .. }),
                 "{hint}: {error}"
             );
         }
-        let plan = Plan::for_package(package.path(), None, Some("./runs/"), false).unwrap();
+        let plan = Plan::for_package(package.path(), None, Some("./runs/")).unwrap();
         assert_eq!(
             plan.outputs,
             [package.path().join("runs"), package.path().join("models")]
@@ -303,18 +295,13 @@ mod tests {
 
     #[test]
     fn a_package_without_commands_says_so() {
-        let error = Plan::for_package(package(&[]).path(), None, None, true).unwrap_err();
+        let error = Plan::for_package(package(&[]).path(), None, None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the package has neither train-script.sh nor loaner.toml nor track-script.sh"
         );
-        let error = Plan::for_package(
-            package(&[(TRAIN_SCRIPT, "echo hi\n")]).path(),
-            None,
-            None,
-            true,
-        )
-        .unwrap_err();
+        let error = Plan::for_package(package(&[(TRAIN_SCRIPT, "echo hi\n")]).path(), None, None)
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "train-script.sh has no `sleap-nn train ... --config-name X` line"
@@ -322,11 +309,11 @@ mod tests {
         assert!(matches!(error, PlanError::NoCommands));
         let large = "x".repeat(MAX_MANIFEST_BYTES as usize + 1);
         let error =
-            Plan::for_package(package(&[(MANIFEST, &large)]).path(), None, None, true).unwrap_err();
+            Plan::for_package(package(&[(MANIFEST, &large)]).path(), None, None).unwrap_err();
         assert!(matches!(error, PlanError::TooLarge { .. }), "{error}");
         let odd = package(&[]);
         fs::create_dir(odd.path().join(TRAIN_SCRIPT)).unwrap();
-        let error = Plan::for_package(odd.path(), None, None, true).unwrap_err();
+        let error = Plan::for_package(odd.path(), None, None).unwrap_err();
         assert!(matches!(error, PlanError::Io { .. }), "{error}");
     }
 }

@@ -21,8 +21,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::keeper::{KILL, Report, SUBCOMMAND, TERMINATE};
+use super::keeper::{INTERRUPT, KILL, Report, SUBCOMMAND, TERMINATE};
 use super::lines;
+use super::manifest::StopSignal;
 use super::plan::Step;
 use super::processes;
 
@@ -30,8 +31,10 @@ use super::processes;
 pub type LineReader = lines::LineReader<pipe::Receiver>;
 pub use super::lines::LogLine;
 
-/// The worker's own settings, secrets among them, are none of a job's business.
-const OWN_ENV: &str = "LOANER_";
+/// What a job sees of the worker's environment. Everything else, secrets among it, is none of its business.
+const SHARED_ENV: [&str; 5] = ["PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH"];
+/// The same, by how a name begins: which GPUs there are, and how they are used.
+const SHARED_PREFIXES: [&str; 2] = ["CUDA_", "NVIDIA_"];
 
 /// Why a step was not started.
 #[derive(Debug, Error)]
@@ -80,7 +83,7 @@ pub struct RunningStep {
 }
 
 impl RunningStep {
-    /// Starts a step in the directory `cwd`, with this process's environment (without `LOANER_*`),
+    /// Starts a step in the directory `cwd`, with a plain environment (PATH, HOME, LANG, TMPDIR and what is about GPUs),
     /// `PYTHONUNBUFFERED=1` and the step's own variables. `keeper_exe` is this program, see
     /// [`own_exe`](super::keeper::own_exe). Must be called within a tokio runtime.
     pub fn spawn(step: &Step, cwd: &Path, keeper_exe: &Path) -> Result<Self, SpawnError> {
@@ -110,10 +113,9 @@ impl RunningStep {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(write.try_clone()?)
             .stderr(write);
-        for (name, _) in
-            env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(OWN_ENV))
-        {
-            command.env_remove(name);
+        command.env_clear();
+        for (name, value) in env::vars_os().filter(|(name, _)| is_shared(name)) {
+            command.env(name, value);
         }
         command
             .env("PYTHONUNBUFFERED", "1")
@@ -165,6 +167,14 @@ impl RunningStep {
         let _ = self.orders.send(TERMINATE);
     }
 
+    /// Sends the signal by which it wants to be told to stop to the whole group. Returns at once.
+    pub fn ask_to_stop(&self, signal: StopSignal) {
+        let _ = self.orders.send(match signal {
+            StopSignal::Int => INTERRUPT,
+            StopSignal::Term => TERMINATE,
+        });
+    }
+
     /// Sends SIGKILL to the whole group. Returns at once.
     pub fn kill(&self) {
         let _ = self.orders.send(KILL);
@@ -183,6 +193,15 @@ impl RunningStep {
             self.gone().await;
         }
     }
+}
+
+fn is_shared(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        SHARED_ENV.contains(&name)
+            || SHARED_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+    })
 }
 
 /// Passes orders to the keeper and takes its reports, until it has ended.

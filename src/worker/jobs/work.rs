@@ -1,25 +1,35 @@
 //! The work of each stage of a job, off the actors: prepare, run, pack.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use super::archive::{ArchiveError, UnpackLimits, unpack};
+use super::archive::{ArchiveError, UnpackLimits, io_at, unpack};
+use super::changed::Snapshot;
+use super::disk::{free_space, human};
+use super::manifest::Terms;
 use super::pack::{pack_outputs, plain_file};
 use super::plan::{Plan, PlanError, PlanKind};
 use crate::charts::job::Why;
 use crate::files::Partials;
 use crate::wire::PackageKind;
+use crate::worker::policy::{Asker, Grant, Policy};
 
 pub use super::run::{RunEnd, StepNews, run};
 
 /// The code of an inference package without its script (protocol page, 3.8).
 pub const NO_TRACK_SCRIPT: &str = "TRACK_SCRIPT_NOT_FOUND";
 
-/// What every job of a worker has in common.
+/// What every job of a worker has in common, and for whom this one is.
 #[derive(Debug, Clone)]
 pub struct JobSettings {
-    /// Whether commands of a package's own manifest are run.
-    pub allow_commands: bool,
+    /// What is run, and for whom.
+    pub policy: Policy,
+    /// For whom the job is; filled in for each.
+    pub asker: Asker,
+    /// The longest that the commands of any job may run.
+    pub max_time: Option<Duration>,
     /// The program that keeps processes: this one.
     pub keeper: PathBuf,
     /// Limits on what a package may unpack to.
@@ -97,6 +107,69 @@ pub struct Prepared {
     pub root: PathBuf,
     /// What is to be done.
     pub plan: Plan,
+    /// How long it may take, and how much room.
+    pub grant: Grant,
+    /// The directory for temporary files, beside its own.
+    tmp: PathBuf,
+    /// What was there before, where that is needed to tell what the command made.
+    before: Option<Arc<Snapshot>>,
+}
+
+impl Prepared {
+    /// The one way to something that is run: `plan` for the package at `root`, on the terms of the policy. `dir` is the
+    /// directory that the package was brought to. Blocks.
+    ///
+    /// # Errors
+    /// What the policy does not allow, and what there is no room for.
+    pub(super) fn allowed(
+        root: PathBuf,
+        mut plan: Plan,
+        dir: &Path,
+        settings: &JobSettings,
+    ) -> Result<Self, Failure> {
+        let failed = |message: String| Failure::new("EXECUTION_ERROR", message);
+        let mut grant = settings
+            .policy
+            .check(&plan, &settings.asker)
+            .map_err(|denied| Failure::new("COMMANDS_NOT_ALLOWED", denied.to_string()))?;
+        grant.time_limit = grant.time_limit.into_iter().chain(settings.max_time).min();
+        has_room(&plan.terms, dir)?;
+        let tmp = dir.with_file_name("tmp");
+        std::fs::create_dir(&tmp)
+            .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
+        for step in &mut plan.steps {
+            step.env.splice(0..0, given_env(&grant, &tmp));
+        }
+        let before = match plan.terms.return_changed {
+            true => Some(Snapshot::take(&root).map_err(|error| failed(error.to_string()))?),
+            false => None,
+        };
+        Ok(Prepared {
+            root,
+            plan,
+            grant,
+            tmp,
+            before: before.map(Arc::new),
+        })
+    }
+
+    /// The directories that the job writes in.
+    pub(super) fn dirs(&self) -> [&Path; 2] {
+        [&self.root, &self.tmp]
+    }
+
+    /// What is to be returned: files, directories and patterns below the root. Blocks.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub(super) fn wanted(&self) -> Result<Vec<PathBuf>, ArchiveError> {
+        match &self.before {
+            Some(before) => before
+                .changed(&self.root)
+                .map_err(|error| io_at(&self.root, error)),
+            None => Ok(self.plan.outputs.clone()),
+        }
+    }
 }
 
 /// What is returned: an archive of results, or the one file of an inference.
@@ -142,7 +215,7 @@ pub fn prepare(
         .map_err(|error| failed(format!("the job's directory cannot be made: {error}")))?;
     let unpacked = unpack(package, into, &settings.limits, cancelled)
         .map_err(|error| failed(error.to_string()))?;
-    let plan = Plan::for_package(&unpacked.root, kind, output_dir, settings.allow_commands)
+    let plan = Plan::for_package(&unpacked.root, kind, output_dir)
         .map_err(|error| Failure::new(code_of(&error), error.to_string()))?;
     tracing::info!(
         files = unpacked.files,
@@ -150,15 +223,36 @@ pub fn prepare(
         steps = plan.steps.len(),
         "package unpacked"
     );
-    Ok(Prepared {
-        root: unpacked.root,
-        plan,
-    })
+    Prepared::allowed(unpacked.root, plan, into, settings)
+}
+
+/// What a job gets beside the plain environment: its own place for temporary files, and what the policy passes on. What
+/// the job itself sets comes after, and wins.
+fn given_env(grant: &Grant, tmp: &Path) -> Vec<(String, String)> {
+    let mut env = vec![("TMPDIR".to_owned(), tmp.to_string_lossy().into_owned())];
+    for name in &grant.pass_env {
+        if let Ok(value) = std::env::var(name) {
+            env.push((name.clone(), value));
+        }
+    }
+    env
+}
+
+/// Whether the disk has the room that a job asks for.
+fn has_room(terms: &Terms, dir: &Path) -> Result<(), Failure> {
+    let (Some(wanted), Ok(free)) = (terms.resources.disk, free_space(dir)) else {
+        return Ok(());
+    };
+    if wanted <= free {
+        return Ok(());
+    }
+    let (wanted, free) = (human(wanted), human(free));
+    let message = format!("the job asks for {wanted} of disk, and this worker has {free} free");
+    Err(Failure::passing("NO_ROOM", &message))
 }
 
 fn code_of(error: &PlanError) -> &'static str {
     match error {
-        PlanError::CommandsNotAllowed => "COMMANDS_NOT_ALLOWED",
         PlanError::NoTrackScript => NO_TRACK_SCRIPT,
         PlanError::NoScript
         | PlanError::NoCommands
@@ -197,7 +291,10 @@ pub fn pack(
             format!("the results could not be packed: {message}"),
         )
     };
-    match pack_outputs(&prepared.root, &prepared.plan.outputs, into, cancelled) {
+    let outputs = prepared
+        .wanted()
+        .map_err(|error| failed(error.to_string()))?;
+    match pack_outputs(&prepared.root, &outputs, into, cancelled) {
         Ok(packed) => {
             let size = std::fs::metadata(into)
                 .map_err(|error| failed(error.to_string()))?

@@ -1,7 +1,7 @@
 //! What the hub says to a worker, and what other peers say through it.
 
 use super::ice::{ice_servers, refresh_in};
-use super::{MAX_CANDIDATES, Offer, Worker};
+use super::{MAX_CANDIDATES, MAX_USERS, Offer, Worker};
 use crate::actors::Feed;
 use crate::actors::peer::RemoteCandidate;
 use crate::actors::session::SessionNews;
@@ -52,6 +52,7 @@ impl Worker {
 
     pub(super) fn registered(&mut self, registered: RegisteredAuth) {
         self.peer_id.clone_from(&registered.peer_id);
+        self.room.clone_from(&registered.room_id);
         self.online = true;
         self.gpus.look(true);
         self.post.begin_again();
@@ -77,8 +78,13 @@ impl Worker {
 
     pub(super) fn hear(&mut self, frame: FromHub, ctx: &mut Context<Self>) {
         match frame {
-            FromHub::Offer { sender, sdp } => {
+            FromHub::Offer {
+                sender,
+                sdp,
+                from_user,
+            } => {
                 let from = PeerId::from(sender);
+                self.is_of(&from, from_user);
                 let candidates = Vec::new();
                 self.offers.insert(from.clone(), Offer { sdp, candidates });
                 self.availability
@@ -104,7 +110,12 @@ impl Worker {
             FromHub::PeerMessage {
                 from_peer_id,
                 payload,
-            } => self.hear_peer(PeerId::from(from_peer_id), &payload),
+                from_user,
+            } => {
+                let from = PeerId::from(from_peer_id);
+                self.is_of(&from, from_user);
+                self.hear_peer(from, &payload);
+            }
             FromHub::PeerLeft { peer_id } => self.peer_left(PeerId::from(peer_id)),
             FromHub::MailAccepted { client_message_id } => {
                 let next = self.post.accepted(&client_message_id);
@@ -138,6 +149,16 @@ impl Worker {
             }
             other => tracing::debug!(frame = ?other, "not for a worker"),
         }
+    }
+
+    /// Notes the user of a peer that has something to say. A hub that does not tell names users and peers alike.
+    fn is_of(&mut self, peer: &PeerId, user: Option<String>) {
+        // Who is forgotten is of no user, for whom a policy can allow nothing by name.
+        if self.users.len() >= MAX_USERS && !self.users.contains_key(peer) {
+            self.users.clear();
+        }
+        let user = user.unwrap_or_else(|| peer.to_string());
+        self.users.insert(peer.clone(), user);
     }
 
     /// Nobody connects who has left the hub. A connection that was begun has its own ways to end.

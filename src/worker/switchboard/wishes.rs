@@ -10,9 +10,11 @@ use crate::charts::availability::{Act, Status};
 use crate::charts::peer::Input as PeerInput;
 use crate::charts::{JobId, PeerId};
 use crate::wire::{JobChange, JobResponse, Metadata, PeerMessage, Refusal, ToHub};
-use crate::worker::Notice;
+use crate::worker::policy::Asker;
 use crate::worker::serve::Announced;
+use crate::worker::{JobSettings, Notice};
 use actix::prelude::*;
+use std::rc::Rc;
 
 impl Handler<Asked> for Worker {
     type Result = ();
@@ -176,7 +178,7 @@ impl Worker {
             id.clone(),
             holder.clone(),
             scratch,
-            self.settings.clone(),
+            Rc::new(self.settings_for(&holder)),
             self.plane.clone(),
             ctx.address().recipient(),
             Some(ctx.address().recipient()),
@@ -187,6 +189,18 @@ impl Worker {
             link: None,
             addr,
         });
+    }
+
+    /// The settings of a job for this holder.
+    fn settings_for(&self, holder: &PeerId) -> JobSettings {
+        let asker = Asker {
+            room: self.room.clone(),
+            user: self.users.get(holder).cloned().unwrap_or_default(),
+        };
+        JobSettings {
+            asker,
+            ..self.settings.as_ref().clone()
+        }
     }
 
     pub(super) fn publish(&self, status: Status, job: Option<&JobId>) {

@@ -158,6 +158,7 @@ fn the_other_frames() {
         FromHub::Offer {
             sender: "c".into(),
             sdp: "v=0\r\n".into(),
+            from_user: None,
         },
     );
     is(
@@ -186,6 +187,15 @@ fn the_other_frames() {
         FromHub::PeerMessage {
             from_peer_id: "a".into(),
             payload: json!("plain"),
+            from_user: None,
+        },
+    );
+    is(
+        json!({"type": "peer_message", "from_peer_id": "a", "from_user": "ann", "payload": 1}),
+        FromHub::PeerMessage {
+            from_peer_id: "a".into(),
+            payload: json!(1),
+            from_user: Some("ann".into()),
         },
     );
     is(json!({"type": "ping"}), FromHub::Ping);
@@ -231,14 +241,16 @@ fn the_receiver_is_named_where_the_original_names_it() {
     assert_eq!(
         written(FromHub::PeerMessage {
             from_peer_id: "a".into(),
-            payload: json!({"x": 1})
+            payload: json!({"x": 1}),
+            from_user: None,
         }),
         json!({"type": "peer_message", "from_peer_id": "a", "to_peer_id": "me", "payload": {"x": 1}})
     );
     assert_eq!(
         written(FromHub::Offer {
             sender: "a".into(),
-            sdp: "x".into()
+            sdp: "x".into(),
+            from_user: None,
         }),
         json!({"type": "offer", "sender": "a", "target": "me", "sdp": "x"})
     );
@@ -335,17 +347,26 @@ fn any_frame() -> impl Strategy<Value = FromHub> {
             room_id,
             current_admin
         }),
-        (id(), any::<String>()).prop_map(|(sender, sdp)| FromHub::Offer { sender, sdp }),
+        (id(), any::<String>(), option::of(id())).prop_map(|(sender, sdp, from_user)| {
+            FromHub::Offer {
+                sender,
+                sdp,
+                from_user,
+            }
+        }),
         (id(), any::<String>()).prop_map(|(sender, sdp)| FromHub::Answer { sender, sdp }),
         (id(), arbitrary::value())
             .prop_map(|(sender, candidate)| FromHub::Candidate { sender, candidate }),
         (id(), arbitrary::metadata())
             .prop_map(|(peer_id, metadata)| FromHub::MetadataUpdated { peer_id, metadata }),
         vec(peer, 0..4).prop_map(|peers| FromHub::PeerList { peers }),
-        (id(), arbitrary::value()).prop_map(|(from_peer_id, payload)| FromHub::PeerMessage {
-            from_peer_id,
-            payload
-        }),
+        (id(), arbitrary::value(), option::of(id())).prop_map(
+            |(from_peer_id, payload, from_user)| FromHub::PeerMessage {
+                from_peer_id,
+                payload,
+                from_user,
+            }
+        ),
         error.prop_map(
             |([reason, code, message, current_status], [target, sender, client_message_id])| {
                 FromHub::Error(HubError {

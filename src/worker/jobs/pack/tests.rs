@@ -32,7 +32,7 @@ fn names(zip: &Path) -> Vec<String> {
 fn what_is_packed_comes_out_again() {
     let (dir, work) = work();
     let zip = dir.path().join("labels.zip");
-    let packed = pack_dir(&work, &zip, Some("labels"), &GO).unwrap();
+    let packed = pack_dir(&work, &zip, Some("labels"), &Selection::default(), &GO).unwrap();
     assert_eq!(
         packed,
         Packed {
@@ -70,7 +70,7 @@ fn what_is_packed_comes_out_again() {
 
     // The same input gives the same bytes.
     let again = dir.path().join("again.zip");
-    pack_dir(&work, &again, Some("labels"), &GO).unwrap();
+    pack_dir(&work, &again, Some("labels"), &Selection::default(), &GO).unwrap();
     assert!(fs::read(&zip).unwrap() == fs::read(&again).unwrap());
 }
 
@@ -87,7 +87,7 @@ fn only_what_gets_smaller_is_compressed() {
     fs::write(work.join("mixed.bin"), &noise).unwrap();
     fs::write(work.join("photo.JPG"), vec![7; 1000]).unwrap();
     let zip = dir.path().join("r.zip");
-    pack_dir(&work, &zip, None, &GO).unwrap();
+    pack_dir(&work, &zip, None, &Selection::default(), &GO).unwrap();
     let mut archive = zip::ZipArchive::new(File::open(&zip).unwrap()).unwrap();
     for (name, method) in [
         ("noise.bin", CompressionMethod::Stored),
@@ -110,7 +110,7 @@ fn links_and_pipes_are_left_out_and_counted() {
     symlink("/etc/passwd", work.join("passwd")).unwrap();
     nix::unistd::mkfifo(&work.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let zip = dir.path().join("r.zip");
-    let packed = pack_dir(&work, &zip, None, &GO).unwrap();
+    let packed = pack_dir(&work, &zip, None, &Selection::default(), &GO).unwrap();
     assert_eq!((packed.files, packed.skipped), (3, 3));
     assert_eq!(
         names(&zip),
@@ -122,11 +122,18 @@ fn links_and_pipes_are_left_out_and_counted() {
 fn an_archive_does_not_contain_itself_and_appears_when_complete() {
     let (_dir, work) = work();
     let zip = work.join("all.zip");
-    pack_dir(&work, &zip, None, &GO).unwrap();
-    pack_dir(&work, &zip, None, &GO).unwrap();
+    pack_dir(&work, &zip, None, &Selection::default(), &GO).unwrap();
+    pack_dir(&work, &zip, None, &Selection::default(), &GO).unwrap();
     assert_eq!(names(&zip).len(), 3);
 
-    let error = pack_dir(&work, &work.join("no.zip"), None, &AtomicBool::new(true)).unwrap_err();
+    let error = pack_dir(
+        &work,
+        &work.join("no.zip"),
+        None,
+        &Selection::default(),
+        &AtomicBool::new(true),
+    )
+    .unwrap_err();
     assert!(matches!(error, ArchiveError::Cancelled));
     let left: Vec<_> = fs::read_dir(&work)
         .unwrap()
@@ -184,7 +191,7 @@ fn missing_outputs_and_outputs_that_are_links_are_named() {
 fn other_programs_can_read_it() {
     let (dir, work) = work();
     let zip = dir.path().join("r.zip");
-    pack_dir(&work, &zip, Some("top"), &GO).unwrap();
+    pack_dir(&work, &zip, Some("top"), &Selection::default(), &GO).unwrap();
     match std::process::Command::new("python3")
         .args(["-m", "zipfile", "-t"])
         .arg(&zip)
@@ -197,4 +204,122 @@ fn other_programs_can_read_it() {
         ),
         Err(error) => eprintln!("skipped: no python3 to read the archive with ({error})"),
     }
+}
+
+/// The same tree gives the same bytes, whatever its files' times and wherever it lies.
+#[test]
+fn packing_is_deterministic() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut archives = Vec::new();
+    // Made in another order, at other times.
+    for (place, order) in [("one", [0, 1, 2]), ("two", [2, 0, 1])] {
+        let work = dir.path().join(place).join("work");
+        fs::create_dir_all(work.join("empty")).unwrap();
+        for index in order {
+            let (name, text) = [("z.txt", "z"), ("a/b.sh", "#!/bin/sh\n"), ("a.txt", "")][index];
+            fs::create_dir_all(work.join(name).parent().unwrap()).unwrap();
+            fs::write(work.join(name), text.repeat(1000)).unwrap();
+            let day = std::time::Duration::from_secs(86_400 * archives.len() as u64);
+            let file = File::options().write(true).open(work.join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH + day)
+                .unwrap();
+        }
+        let zip = dir.path().join(format!("{place}.zip"));
+        let selection = Selection {
+            instead: Some(("loaner.toml".into(), "[job]\n".into())),
+            ..Selection::default()
+        };
+        pack_dir(&work, &zip, Some("work"), &selection, &GO).unwrap();
+        archives.push(fs::read(zip).unwrap());
+    }
+    assert!(archives[0] == archives[1]);
+    // No entry has a time: 1980 is where zip's calendar begins.
+    let mut zip = zip::ZipArchive::new(Cursor::new(&archives[0])).unwrap();
+    for index in 0..zip.len() {
+        assert_eq!(
+            zip.by_index(index).unwrap().last_modified().unwrap().year(),
+            1980
+        );
+    }
+}
+
+/// Ignore files count in every directory, `.loanerignore` always and before `.gitignore`, which counts where it is asked for.
+#[test]
+fn what_is_ignored_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join("work").join(name);
+    for name in [
+        ".git/config", "keep.py", "a.log", "b.log", "data/big.bin", "data/small.csv", "sub/x.tmp",
+        "sub/y.py",
+    ] {
+        fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+        fs::write(at(name), "").unwrap();
+    }
+    fs::write(at(".gitignore"), "*.log\n").unwrap();
+    fs::write(at(".loanerignore"), "*.bin\n!b.log\n").unwrap();
+    fs::write(at("sub/.gitignore"), "*.tmp\n").unwrap();
+    let zip = dir.path().join("x.zip");
+    let packed = |gitignore, inputs: Option<&[&str]>| {
+        let selection = Selection {
+            gitignore,
+            inputs: inputs.map(|inputs| inputs.iter().map(PathBuf::from).collect()),
+            ..Selection::default()
+        };
+        pack_dir(&at(""), &zip, None, &selection, &GO).map(|_| names(&zip))
+    };
+    let all = [
+        ".git/config", ".gitignore", ".loanerignore", "a.log", "b.log", "data/small.csv",
+        "keep.py", "sub/.gitignore", "sub/x.tmp", "sub/y.py",
+    ];
+    assert_eq!(packed(false, None).unwrap(), all);
+    let fewer = [
+        ".gitignore", ".loanerignore", "b.log", "data/small.csv", "keep.py", "sub/.gitignore",
+        "sub/y.py",
+    ];
+    assert_eq!(packed(true, None).unwrap(), fewer);
+    assert_eq!(
+        packed(true, Some(&["**/*.py", "data"])).unwrap(),
+        ["data/small.csv", "keep.py", "sub/y.py"]
+    );
+    let error = packed(true, Some(&["*.py", "*.log", "dta/**"])).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "inputs: dta/** names no file of the package"
+    );
+}
+
+/// Patterns name outputs beside files and directories; a file whose name looks like one is that file.
+#[test]
+fn outputs_by_pattern() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    for name in [
+        "models/a/best.ckpt", "models/b.txt", "loss.csv", "sub/loss.csv", "a[1].txt", "a1.txt",
+    ] {
+        fs::create_dir_all(work.join(name).parent().unwrap()).unwrap();
+        fs::write(work.join(name), "").unwrap();
+    }
+    symlink(dir.path(), work.join("models/out")).unwrap();
+    let zip = dir.path().join("x.zip");
+    let packed = |outputs: &[&str]| {
+        let outputs: Vec<_> = outputs.iter().map(|output| work.join(output)).collect();
+        pack_outputs(&work, &outputs, &zip, &GO).map(|_| names(&zip))
+    };
+    assert_eq!(
+        packed(&["models/**"]).unwrap(),
+        ["models/a/best.ckpt", "models/b.txt"]
+    );
+    assert_eq!(packed(&["*.csv"]).unwrap(), ["loss.csv"]);
+    assert_eq!(
+        packed(&["**/*.csv", "models/*"]).unwrap(),
+        [
+            "loss.csv", "models/a/best.ckpt", "models/b.txt", "sub/loss.csv"
+        ]
+    );
+    assert_eq!(packed(&["a[1].txt"]).unwrap(), ["a[1].txt"]);
+    assert_eq!(packed(&["a[12].txt", "nothing"]).unwrap(), ["a1.txt"]);
+    assert!(matches!(
+        packed(&["*.none"]),
+        Err(ArchiveError::NoOutput { .. })
+    ));
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Plan, PlanError, PlanKind, Step, read};
+use crate::worker::jobs::manifest::Terms;
 use crate::worker::jobs::script::MAX_SCRIPT_BYTES;
 use crate::worker::jobs::track::{TRACK_SCRIPT, Track, commands, result};
 
@@ -28,6 +29,7 @@ pub(super) fn plan(root: &Path) -> Result<Option<Plan>, PlanError> {
     Ok(Some(Plan {
         steps: commands.iter().map(step).collect(),
         outputs,
+        terms: Terms::default(),
         kind: PlanKind::Inference,
     }))
 }
@@ -66,7 +68,7 @@ mod tests {
     }
 
     fn planned(dir: &Path, kind: Option<PackageKind>) -> Result<Plan, PlanError> {
-        Plan::for_package(dir, kind.as_ref(), Some("."), false)
+        Plan::for_package(dir, kind.as_ref(), Some("."))
     }
 
     /// The type decides; where nothing is said, the one script that is there does.
