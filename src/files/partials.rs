@@ -248,12 +248,10 @@ impl Drop for Partial {
         let Some(path) = self.path.take() else {
             return;
         };
-        if self.checks.is_some() && self.have > 0 {
-            if self.file.set_len(self.have).is_ok() {
-                // It is a name already; there is nothing that could fail.
-                let _ = path.keep();
-                return;
-            }
+        if self.checks.is_some() && self.have > 0 && self.file.set_len(self.have).is_ok() {
+            // It has its name already; there is nothing that could fail.
+            let _ = path.keep();
+            return;
         }
         let checks = path.with_extension(CHECKS);
         drop(path);
