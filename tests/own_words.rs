@@ -267,6 +267,60 @@ async fn what_is_said_out_of_turn_ends_the_transfer() {
     }
 }
 
+/// What is there of an earlier attempt counts only where the sender says so: another file under the same key begins at the
+/// start, and what arrives is that file.
+#[actix_rt::test]
+async fn another_file_under_the_same_key_begins_at_the_start() {
+    let lab = Lab::new().await;
+    let script = "mkdir models; echo it is me > models/m";
+    let archive = zip(&lab.package("a", script));
+    let at = archive.len() as u64;
+    let offered = |key| {
+        let OwnText::Offer(offer) = offer(&archive) else {
+            panic!("no offer")
+        };
+        OwnText::Offer(FileOffer { key, ..offer })
+    };
+    let key = Some(digest(b"only its sender knows it"));
+    let half = at / 2;
+    for first in [true, false] {
+        let mut client = lab.peer("client").await;
+        let call = client.call(&lab.worker_id).await;
+        say(&call, versions(1, 1)).await;
+        assert_eq!(hear(&call).await, OwnText::Welcome { version: 1 });
+        say(&call, offered(key)).await;
+        let OwnText::Accept {
+            have,
+            digest: there,
+        } = hear(&call).await
+        else {
+            panic!("not accepted")
+        };
+        say(&call, OwnText::Begin { from: 0 }).await;
+        if first {
+            assert_eq!(have, 0);
+            let wrong = vec![7; half as usize];
+            call.bytes(&wrong).await;
+            let digest = digest(&wrong);
+            say(&call, OwnText::Check { at: half, digest }).await;
+            until("it is checked", PATIENCE, || {
+                kept(&lab).iter().any(|(_, bytes)| *bytes == half)
+            })
+            .await;
+            call.hang_up().await;
+            client.leave().await;
+            lab.until_free().await;
+            continue;
+        }
+        assert_eq!((have, there), (half, digest(&vec![7; half as usize])));
+        call.bytes(&archive).await;
+        let digest = digest(&archive);
+        say(&call, OwnText::Check { at, digest }).await;
+        assert_eq!(hear(&call).await, OwnText::Verified);
+        call.until("TRAIN_JOB_END::a").await;
+    }
+}
+
 /// A job whose results a Loaner client does not confirm is not complete.
 #[actix_rt::test]
 async fn results_count_when_the_client_has_them() {

@@ -125,7 +125,7 @@ async fn a_reset_is_followed_by_a_full_registration() {
         .await;
     assert_eq!(
         properties(&shown)["supported_job_types"],
-        json!(["training"])
+        json!(["training", "inference"])
     );
     assert!(properties(&shown)["hostname"].is_string());
 }

@@ -41,10 +41,12 @@ pub async fn run(args: HubArgs, json: bool) -> Result<(), Failure> {
             || format!("The hub listens on {scheme}://{addr}"),
         );
     }
+    super::service::ready("listening");
     tokio::select! {
         ended = hub.ended() => return ended.map_err(|error| Failure::new(Exit::Other, error)),
         () = signals.next() => {}
     }
+    super::service::stopping();
     tokio::select! {
         () = hub.stop() => {}
         // Who asks twice does not want to wait for peers that do not answer.

@@ -13,6 +13,7 @@ mod identity;
 mod inbox;
 mod man;
 mod run;
+mod service;
 mod ui;
 mod worker;
 mod workers;

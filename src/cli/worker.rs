@@ -68,9 +68,17 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let mut worker = RunningWorker::start(config, notices).map_err(failure)?;
     loop {
         tokio::select! {
-            Some(notice) = heard.recv() => show(&notice, &url, json),
+            Some(notice) = heard.recv() => {
+                show(&notice, &url, json);
+                if let Notice::Registered { .. } = notice {
+                    super::service::ready(&format!("registered with {url}"));
+                }
+            }
             ended = worker.ended() => return ended.map_err(failure),
-            () = signals.next() => worker.stop(),
+            () = signals.next() => {
+                super::service::stopping();
+                worker.stop();
+            }
         }
     }
 }

@@ -191,3 +191,54 @@ fn read(
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn digest(bytes: &[u8]) -> Digest {
+        Digest(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// What is sent of a file to somebody who has so much with this digest: from where, how many bytes, and the checks.
+    fn sent(content: &[u8], have: u64, theirs: Digest) -> (u64, u64, Vec<(u64, Digest)>) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        let (queue, mut pieces) = mpsc::channel(QUEUE);
+        let (path, size) = (file.path().to_owned(), content.len() as u64);
+        let reading = std::thread::spawn(move || read(&path, size, have, theirs, &queue));
+        let (mut from, mut bytes, mut checks) = (u64::MAX, 0, Vec::new());
+        while let Some(piece) = pieces.blocking_recv() {
+            match piece.unwrap() {
+                Piece::From(at) => from = at,
+                Piece::Bytes(chunk) => bytes += chunk.len() as u64,
+                Piece::Check(at, digest) => checks.push((at, digest)),
+            }
+        }
+        reading.join().unwrap().unwrap();
+        (from, bytes, checks)
+    }
+
+    #[test]
+    fn only_what_is_lacking_is_sent_and_only_if_the_rest_is_the_same() {
+        let every = CHECK_EVERY as usize;
+        let content: Vec<u8> = (0..2 * every + 10).map(|n| (n / 1000) as u8).collect();
+        let (size, most) = (content.len() as u64, 2 * CHECK_EVERY);
+        let check = |at: u64| (at, digest(&content[..at as usize]));
+        let all = vec![check(CHECK_EVERY), check(most), check(size)];
+        let (none, good) = (digest(b""), digest(&content[..every]));
+
+        assert_eq!(sent(&content, 0, none), (0, size, all.clone()));
+        let rest = (CHECK_EVERY, size - CHECK_EVERY, all[1..].to_vec());
+        assert_eq!(sent(&content, CHECK_EVERY, good), rest);
+        let whole = digest(&content);
+        assert_eq!(sent(&content, size, whole), (size, 0, all[2..].to_vec()));
+        // Another file's beginning, or more than there is.
+        assert_eq!(sent(&content, CHECK_EVERY, none), (0, size, all.clone()));
+        assert_eq!(sent(&content, size + 1, whole), (0, size, all));
+        assert_eq!(sent(b"", 0, none), (0, 0, vec![(0, none)]));
+    }
+}

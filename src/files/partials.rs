@@ -43,18 +43,37 @@ impl Partials {
     /// # Errors
     /// When the directory or the file cannot be had.
     pub fn open(&self, key: Option<&Digest>) -> io::Result<Partial> {
+        // The last one to leave may remove the directory just now.
+        let mut opened = self.try_open(key);
+        for _ in 0..3 {
+            match &opened {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                _ => break,
+            }
+            opened = self.try_open(key);
+        }
+        opened
+    }
+
+    fn try_open(&self, key: Option<&Digest>) -> io::Result<Partial> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.dir)?;
+        let unkept = || {
+            Partial::unkept(&self.dir).map(|mut partial| {
+                partial.home = Some(self.dir.clone());
+                partial
+            })
+        };
         let Some(key) = key else {
-            return Partial::unkept(&self.dir);
+            return unkept();
         };
         let path = self.dir.join(key.to_string());
         self.sweep(&path);
         let file = open(&path)?;
         if file.try_lock().is_err() {
-            return Partial::unkept(&self.dir);
+            return unkept();
         }
         let checks = open(&path.with_extension(CHECKS))?;
         Partial::examine(file, checks, path)
@@ -121,6 +140,8 @@ pub struct Partial {
     checks: Option<File>,
     /// None once it was kept or has its final name.
     path: Option<TempPath>,
+    /// The directory of such files, which goes when nothing is in it.
+    home: Option<PathBuf>,
     hasher: Hasher,
     /// Bytes that were written.
     at: u64,
@@ -141,6 +162,7 @@ impl Partial {
             file,
             checks: None,
             path: Some(path),
+            home: None,
             hasher: Hasher::new(),
             at: 0,
             have: 0,
@@ -173,6 +195,7 @@ impl Partial {
         Ok(Partial {
             file,
             checks: Some(checks),
+            home: path.parent().map(Path::to_owned),
             path: Some(TempPath::try_from_path(path)?),
             hasher: good,
             at: have,
@@ -234,12 +257,21 @@ impl Partial {
             return Ok(());
         };
         let checks = path.with_extension(CHECKS);
-        path.persist_noclobber(dest).map_err(|error| error.error)?;
+        let persisted = path.persist_noclobber(dest);
+        self.leave(&checks);
+        persisted.map_err(|error| error.error)
+    }
+
+    /// Removes what stood beside a file that is not here any more.
+    fn leave(&self, checks: &Path) {
         if self.checks.is_some() {
-            // It says nothing of any file any more; the next sweep would not find it.
+            // It says nothing of any file any more; no sweep would find it.
             let _ = fs::remove_file(checks);
         }
-        Ok(())
+        if let Some(home) = &self.home {
+            // Fails, as it should, while others are in it.
+            let _ = fs::remove_dir(home);
+        }
     }
 }
 
@@ -255,9 +287,7 @@ impl Drop for Partial {
         }
         let checks = path.with_extension(CHECKS);
         drop(path);
-        if self.checks.is_some() {
-            let _ = fs::remove_file(checks);
-        }
+        self.leave(&checks);
     }
 }
 

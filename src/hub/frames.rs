@@ -236,7 +236,7 @@ impl Table {
         };
         let payload = frame.remove("payload").unwrap_or_default();
         let mut message = json!({"type": "peer_message", "from_peer_id": seat.peer, "to_peer_id": to, "payload": payload});
-        if let Some(user) = user_of(&seat) {
+        if let Some(user) = self.user_of(&seat, &to) {
             message["from_user"] = user;
         }
         if self.pass_on(&seat, &to, target, &message, now) {
@@ -308,7 +308,7 @@ impl Table {
         // What the sender says of it itself does not count.
         frame.remove("from_user");
         if kind == "offer"
-            && let Some(user) = user_of(&seat)
+            && let Some(user) = self.user_of(&seat, &target_id)
         {
             frame.insert("from_user".to_owned(), user);
         }
@@ -352,6 +352,13 @@ impl Table {
     }
 
     /// The connection of a peer in the sender's room.
+    /// The user that a peer signed in as, for a peer that it speaks to: only where it goes by another name, and only for one
+    /// that asked to be told more than the original tells (`"notices": true`). To all others, frames are as ever.
+    fn user_of(&self, seat: &Seat, to: &str) -> Option<Value> {
+        let asked = self.rooms.get(&seat.room)?.peer(to)?.notices;
+        (asked && *seat.user != *seat.peer).then(|| Value::String(seat.user.to_string()))
+    }
+
     pub(super) fn target(&self, sender: &Seat, id: &str) -> Option<ConnId> {
         Some(self.rooms.get(&sender.room)?.peer(id)?.conn)
     }
@@ -401,12 +408,6 @@ impl Table {
         peer.offers_from.remove(at);
         true
     }
-}
-
-/// The user that a peer signed in as, to be told to those it speaks to: only where it goes by another name, so that the
-/// frames of peers that do not are those of the original.
-fn user_of(seat: &Seat) -> Option<Value> {
-    (*seat.user != *seat.peer).then(|| Value::String(seat.user.to_string()))
 }
 
 /// An error frame, except for registrations.

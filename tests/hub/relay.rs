@@ -46,22 +46,33 @@ async fn an_offer_to_the_absent_is_told_to_a_client_and_to_nobody_else() {
     s.w.hears_nothing().await;
 }
 
-/// A peer that goes by another name than its user's cannot hide whose it is: the hub says so in messages and offers, and
-/// what the peer says of it is dropped.
+/// A peer that goes by another name than its user's cannot hide whose it is: the hub says so in messages and offers to those
+/// who asked for notices, and what the peer says of it is dropped. To others, frames are those of the original.
 #[actix_web::test]
 async fn whose_a_peer_is_the_hub_says() {
     let mut s = scene().await;
     let (w, c) = (s.w_user.name.clone(), s.c_user.name.clone());
     let user = sign_in(s.addr).await;
+    let asks = json!({"role": "worker", "notices": true});
+    let mut curious = Peer::join(s.addr, &s.w_user.name, &s.w_user, &s.room, asks).await;
     let mut v = Peer::join(s.addr, "V", &user, &s.room, json!({"role": "client"})).await;
-    v.send(json!({"type": "peer_message", "from_peer_id": "V", "from_user": c, "to_peer_id": w, "payload": 1})).await;
-    assert_eq!(s.w.recv().await["from_user"], user.name);
-    v.send(json!({"type": "offer", "sender": "V", "from_user": c, "target": w, "sdp": "x"}))
-        .await;
-    assert_eq!(s.w.recv().await["from_user"], user.name);
+    assert_eq!(curious.recv().await["type"], "peer_joined");
+    let message = json!({"type": "peer_message", "from_peer_id": "V", "from_user": c, "to_peer_id": w, "payload": 1});
+    let offer = json!({"type": "offer", "sender": "V", "from_user": c, "target": w, "sdp": "x"});
+    for frame in [&message, &offer] {
+        v.send(frame.clone()).await;
+        assert_eq!(curious.recv().await["from_user"], user.name);
+    }
     s.c.send(json!({"type": "offer", "sender": c, "from_user": "V", "target": w, "sdp": "x"}))
         .await;
-    assert!(s.w.recv().await.get("from_user").is_none());
+    assert!(curious.recv().await.get("from_user").is_none());
+    // The same peer again, as the original's worker comes.
+    let role = json!({"role": "worker"});
+    let mut plain = Peer::join(s.addr, &s.w_user.name, &s.w_user, &s.room, role).await;
+    for frame in [message, offer] {
+        v.send(frame).await;
+        assert!(plain.recv().await.get("from_user").is_none());
+    }
 }
 
 #[actix_web::test]
