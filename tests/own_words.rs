@@ -126,6 +126,12 @@ async fn what_is_kept_is_kept_for_its_sender() {
     assert_eq!(kept(&lab), before);
 }
 
+async fn send(call: &Call, bytes: &[u8]) {
+    for piece in bytes.chunks(65536) {
+        call.bytes(piece).await;
+    }
+}
+
 async fn say(call: &Call, text: OwnText) {
     call.text(&text.to_text()).await;
 }
@@ -239,6 +245,10 @@ async fn what_is_said_out_of_turn_ends_the_transfer() {
         (vec![begin(0), begin(0)], "begun already"),
         (vec![begin(0), Bytes(10), Say(check(9))], "another offset"),
         (
+            vec![begin(0), Bytes(10), Say(check(10))],
+            "where none is due",
+        ),
+        (
             vec![begin(0), Bytes(archive.len()), Bytes(1)],
             "more than the announced",
         ),
@@ -252,11 +262,7 @@ async fn what_is_said_out_of_turn_ends_the_transfer() {
         for step in steps {
             match step {
                 Say(text) => say(&call, text).await,
-                Bytes(count) => {
-                    for piece in vec![7; count].chunks(65536) {
-                        call.bytes(piece).await;
-                    }
-                }
+                Bytes(count) => send(&call, &vec![7; count]).await,
             }
         }
         let told = call.until("JOB_FAILED::").await.pop().unwrap();
@@ -272,8 +278,11 @@ async fn what_is_said_out_of_turn_ends_the_transfer() {
 #[actix_rt::test]
 async fn another_file_under_the_same_key_begins_at_the_start() {
     let lab = Lab::new().await;
-    let script = "mkdir models; echo it is me > models/m";
-    let archive = zip(&lab.package("a", script));
+    let package = lab.package("a", "mkdir models; echo it is me > models/m");
+    let mut ballast = vec![0_u8; CHECK_EVERY as usize + 1000];
+    rand::rng().fill(&mut ballast[..]);
+    std::fs::write(package.join("ballast"), &ballast).unwrap();
+    let archive = zip(&package);
     let at = archive.len() as u64;
     let offered = |key| {
         let OwnText::Offer(offer) = offer(&archive) else {
@@ -282,7 +291,7 @@ async fn another_file_under_the_same_key_begins_at_the_start() {
         OwnText::Offer(FileOffer { key, ..offer })
     };
     let key = Some(digest(b"only its sender knows it"));
-    let half = at / 2;
+    let half = CHECK_EVERY;
     for first in [true, false] {
         let mut client = lab.peer("client").await;
         let call = client.call(&lab.worker_id).await;
@@ -300,7 +309,7 @@ async fn another_file_under_the_same_key_begins_at_the_start() {
         if first {
             assert_eq!(have, 0);
             let wrong = vec![7; half as usize];
-            call.bytes(&wrong).await;
+            send(&call, &wrong).await;
             let digest = digest(&wrong);
             say(&call, OwnText::Check { at: half, digest }).await;
             until("it is checked", PATIENCE, || {
@@ -313,7 +322,17 @@ async fn another_file_under_the_same_key_begins_at_the_start() {
             continue;
         }
         assert_eq!((have, there), (half, digest(&vec![7; half as usize])));
-        call.bytes(&archive).await;
+        send(&call, &archive[..half as usize]).await;
+        let checked = digest(&archive[..half as usize]);
+        say(
+            &call,
+            OwnText::Check {
+                at: half,
+                digest: checked,
+            },
+        )
+        .await;
+        send(&call, &archive[half as usize..]).await;
         let digest = digest(&archive);
         say(&call, OwnText::Check { at, digest }).await;
         assert_eq!(hear(&call).await, OwnText::Verified);

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::partials::{Partial, Partials};
-use crate::wire::own::{Digest, FileOffer};
+use crate::wire::own::{CHECK_EVERY, Digest, FileOffer};
 use crate::worker::jobs::disk::free_space;
 use crate::worker::jobs::names::safe_file_name;
-use crate::worker::jobs::receive::{BLOCK, QUEUE, TransferError, write_error};
+use crate::worker::jobs::receive::{BLOCK, PIECES, QUEUE, TransferError, write_error};
 
 /// What the disk is given, in order.
 enum Item {
@@ -141,10 +141,13 @@ impl OwnSink {
                 declared: self.size,
             });
         }
+        if chunk.is_empty() {
+            return Ok(());
+        }
         self.at = Some(at + chunk.len() as u64);
         self.collected += chunk.len();
         self.block.push(chunk);
-        if self.collected >= BLOCK {
+        if self.collected >= BLOCK || self.block.len() >= PIECES {
             self.hand_over().await?;
         }
         Ok(())
@@ -153,10 +156,14 @@ impl OwnSink {
     /// The sender's digest of everything so far. True when that is the whole file.
     ///
     /// # Errors
-    /// When it is said of another offset. That the digests differ is told by a later call.
+    /// When it is said of another offset, or where none is due. That the digests differ is told by a later call.
     pub async fn check(&mut self, at: u64, digest: Digest) -> Result<bool, TransferError> {
         if self.at != Some(at) {
             return Err(TransferError::OutOfTurn("a digest is of another offset"));
+        }
+        // Each is kept: a digest for every byte would take more room than the file.
+        if at % CHECK_EVERY != 0 && at != self.size {
+            return Err(TransferError::OutOfTurn("a digest comes where none is due"));
         }
         self.hand_over().await?;
         self.give(Item::Check(digest)).await?;
@@ -242,4 +249,36 @@ fn write(mut partial: Partial, mut items: mpsc::Receiver<Item>, dest: &Path, siz
         done.map_err(|error| write_error(dest, size - at, error))?;
     }
     Ok(partial)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Small pieces cost more memory than their bytes, and empty ones cost nothing but memory: neither is collected without
+    /// a bound, and what arrives is the file.
+    #[tokio::test]
+    async fn small_pieces_do_not_pile_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let offer = FileOffer {
+            name: "a".to_owned(),
+            size: 5000,
+            key: None,
+            hint: String::new(),
+        };
+        let mut sink = OwnSink::create(dir.path(), &offer, 5000, None)
+            .await
+            .unwrap();
+        sink.begin(0).await.unwrap();
+        for _ in 0..5000 {
+            sink.write(Bytes::new()).await.unwrap();
+            sink.write(Bytes::from_static(b"x")).await.unwrap();
+            assert!(sink.block.len() <= PIECES);
+        }
+        let digest = Digest(*blake3::hash(&[b'x'; 5000]).as_bytes());
+        assert!(sink.check(5000, digest).await.unwrap());
+        let path = sink.finish().await.unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), [b'x'; 5000]);
+    }
 }

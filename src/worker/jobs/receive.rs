@@ -23,7 +23,7 @@ pub use super::send::{CHUNK, FileSource};
 /// Size of a block, in bytes.
 pub(crate) const BLOCK: usize = 1024 * 1024;
 /// Most chunks in a block: small ones cost more memory than their bytes.
-const PIECES: usize = 256;
+pub(crate) const PIECES: usize = 256;
 /// Chunks smaller than this are written several at a time, in bytes.
 const SMALL: usize = 32 * 1024;
 /// Blocks that wait between channel and disk.
