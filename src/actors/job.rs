@@ -1,5 +1,6 @@
 //! The actor of `job`: it starts the work of each stage on the data plane, hears how it ended, and speaks for the job.
 
+mod messages;
 mod place;
 mod report;
 
@@ -10,16 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actix::prelude::*;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::chart_actor::{ChartActor, Died, Feed, Perform, start};
 use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
-use crate::charts::job::{Act, Input, Job, Outcome};
+use crate::charts::job::{Act, Input, Job};
 use crate::charts::{Chart as _, JobId, PeerId, transfer};
-use crate::files::{Partials, send_file, send_own_file};
+use crate::files::{send_file, send_own_file};
 use crate::rtc::{Channel, DataPlane};
+use crate::wire::fits_header;
 use crate::wire::own::FileOffer;
-use crate::wire::{PackageKind, PeerMessage, fits_header};
 use crate::worker::jobs::input;
 use crate::worker::jobs::output::OutputDir;
 use crate::worker::jobs::scratch::Scratch;
@@ -28,73 +29,8 @@ use crate::worker::jobs::work::{
 };
 use crate::worker::serve::Heard;
 
+pub use self::messages::{Admission, Admit, Announcement, Hurry, JobEvent, JobNews};
 pub use self::place::{Claim, Dialect, Place};
-
-/// A package that a client announced on a channel.
-#[derive(Debug)]
-pub struct Announcement {
-    /// Its file name, known to be safe.
-    pub name: String,
-    /// Its size in bytes, as declared.
-    pub size: u64,
-    /// What it was said to be for.
-    pub kind: Option<PackageKind>,
-    /// What was said of the directory to return.
-    pub output_dir: Option<String>,
-    /// For a package that is on the worker's side: where its results stay.
-    pub place: Option<Place>,
-}
-
-/// Where an announced package goes.
-pub struct Admission {
-    /// The directory, fresh and the job's own.
-    pub dir: PathBuf,
-    /// The largest size that is accepted, in bytes.
-    pub limit: u64,
-    /// Where packages are that did not arrive whole.
-    pub partials: Partials,
-    /// How the stream reports.
-    pub milestones: Milestones,
-}
-
-/// Lets a package in: the job takes it over from here.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Admit {
-    /// What was announced.
-    pub announcement: Announcement,
-    /// The channel that it comes on, and that everything goes back on.
-    pub channel: Channel,
-    /// What the client says there of the files that it is sent, where it is a Loaner.
-    pub heard: Option<Heard>,
-    /// Where the channel's reader learns where to put it, or why not.
-    pub reply: oneshot::Sender<Result<Admission, String>>,
-}
-
-/// Kills the processes without waiting for the grace to end.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Hurry;
-
-/// What a job has to say.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct JobNews {
-    /// Which job.
-    pub job: JobId,
-    /// What happened.
-    pub what: JobEvent,
-}
-
-/// One thing that happened to a job.
-pub enum JobEvent {
-    /// It began.
-    Begun,
-    /// Something for its holder, by peer message.
-    Tell(PeerMessage),
-    /// It is over: the terminal message is out, processes and directory are gone.
-    Ended(Outcome),
-}
 
 /// What the work of a stage came to.
 #[derive(Message)]
