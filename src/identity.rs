@@ -179,6 +179,11 @@ impl Keeper {
         Some(path.with_extension("history.json"))
     }
 
+    /// Where a worker's records of jobs are kept: beside its identity.
+    pub fn records(&self) -> Option<PathBuf> {
+        Some(self.path()?.with_extension("jobs"))
+    }
+
     fn kept(&self) -> MutexGuard<'_, Option<Identity>> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,6 +13,7 @@ use loaner::rtc::{DataPlane, RtcConfig};
 use loaner::worker::capabilities::{GpuSource, Reading};
 use loaner::worker::jobs::archive::UnpackLimits;
 use loaner::worker::policy::{Asker, Policy};
+use loaner::worker::records::{Keep, Records};
 use loaner::worker::{Capabilities, JobSettings, Refresh, RunningWorker, WorkerConfig};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -69,6 +70,8 @@ fn worker(hub: &str, dir: &Path, gpus: &Steered, refresh: Refresh) -> RunningWor
             limits: UnpackLimits::default(),
             max_package: 1_000_000,
             partials: Partials::new(dir.join("partial"), 1_000_000),
+            records: Records::temporary(dir, Keep::default()).unwrap(),
+            patience: Duration::from_secs(30),
         },
         paths: None,
         rtc: RtcConfig::default(),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::watch;
@@ -20,16 +20,18 @@ use crate::charts::{Chart as _, JobId, PeerId, transfer};
 use crate::files::{send_file, send_own_file};
 use crate::rtc::{Channel, DataPlane};
 use crate::wire::fits_header;
-use crate::wire::own::FileOffer;
+use crate::wire::own::{FileOffer, SPEAKS_OF_JOBS};
 use crate::worker::jobs::input;
+use crate::worker::jobs::manifest::STOP_DEADLINE;
 use crate::worker::jobs::output::OutputDir;
 use crate::worker::jobs::scratch::Scratch;
 use crate::worker::jobs::work::{
-    self, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
+    self, Audience, Failure, Halt, JobSettings, Prepared, Results, RunEnd, StepNews,
 };
+use crate::worker::records::Record;
 use crate::worker::serve::Heard;
 
-pub use self::messages::{Admission, Admit, Announcement, Hurry, JobEvent, JobNews};
+pub use self::messages::{Admission, Admit, Announcement, Hurry, JobEvent, JobNews, StopJob};
 pub use self::place::{Claim, Dialect, Place};
 
 /// What the work of a stage came to.
@@ -70,6 +72,12 @@ pub struct JobPerformer {
     steps_done: usize,
     began: Instant,
     failure: Option<Failure>,
+    /// What is kept of it, once it has begun.
+    record: Option<Arc<Record>>,
+    /// The results are with the client.
+    delivered: bool,
+    /// It was asked to stop.
+    asked: bool,
 }
 
 /// The actor of `job`.
@@ -110,6 +118,9 @@ pub fn job(
         steps_done: 0,
         began: Instant::now(),
         failure: None,
+        record: None,
+        delivered: false,
+        asked: false,
     };
     start(Job::new(), performer, instance, supervisor)
 }
@@ -145,6 +156,19 @@ impl JobPerformer {
         let (Some(prepared), Some(channel)) = (self.prepared.clone(), self.channel.clone()) else {
             return;
         };
+        let Some((record, writer)) = self
+            .record
+            .clone()
+            .and_then(|record| record.writer().map(|writer| (record, writer)))
+        else {
+            return;
+        };
+        let audience = Audience {
+            channel,
+            own: self.speaks_of_jobs(),
+            log: (writer, record.log().clone()),
+            patience: self.settings.patience,
+        };
         let (keeper, halt, back) = (
             self.settings.keeper.clone(),
             self.halt.subscribe(),
@@ -154,7 +178,7 @@ impl JobPerformer {
         self.working = true;
         self.plane.spawn(async move {
             let steps = back.clone();
-            let end = work::run(&prepared, &keeper, &channel, halt, |news| {
+            let end = work::run(&prepared, &keeper, audience, halt, |news| {
                 steps.do_send(Worked::Step(news))
             })
             .await;
@@ -211,11 +235,11 @@ impl JobPerformer {
         let offer = FileOffer {
             name,
             size: results.size,
-            key: None,
+            key: self.record.as_ref().map(|record| record.key()),
             hint,
         };
         self.plane.spawn(async move {
-            let mut heard = heard.lock().await;
+            let mut heard = heard.answers.lock().await;
             send_own_file(
                 channel,
                 results.path,
@@ -247,9 +271,25 @@ impl JobPerformer {
         milestones
     }
 
-    fn stop_work(&mut self, ctx: &mut Context<JobActor>) {
-        self.cancelled.store(true, Ordering::Relaxed);
+    /// The client is a Loaner that is told of its job in Loaner's own words.
+    fn speaks_of_jobs(&self) -> bool {
+        let heard = self.heard.as_ref();
+        heard.is_some_and(|heard| heard.version >= SPEAKS_OF_JOBS)
+    }
+
+    fn stop_deadline(&self) -> Duration {
+        let prepared = self.prepared.as_ref();
+        prepared.map_or(STOP_DEADLINE, |prepared| prepared.plan.terms.stop.deadline)
+    }
+
+    fn ask_to_stop(&mut self) {
+        self.asked = true;
         self.halt.send_replace(Halt::Stop);
+    }
+
+    fn terminate_work(&mut self, ctx: &mut Context<JobActor>) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.halt.send_replace(Halt::Terminate);
         if let Some(transfer) = &self.transfer {
             transfer.do_send(Feed(transfer::Input::Abort));
         }
@@ -261,8 +301,17 @@ impl JobPerformer {
     fn remove_scratch(&mut self, ctx: &mut Context<JobActor>) {
         let (scratch, back) = (self.scratch.take(), ctx.address());
         let output = self.output.take();
+        let kept = self
+            .results
+            .take_if(|_| !self.delivered)
+            .zip(self.record.clone());
         self.plane.spawn_blocking(move || {
             drop(output);
+            if let Some((results, record)) = kept
+                && let Err(error) = record.keep_results(&results.path, &results.name())
+            {
+                tracing::warn!(%error, "results that did not reach their client could not be kept");
+            }
             let removed = scratch
                 .map_or(Ok(()), Scratch::remove)
                 .map_err(|error| error.to_string());
@@ -275,6 +324,7 @@ impl Perform for JobPerformer {
     type Chart = Job;
 
     fn perform(&mut self, act: Act, ctx: &mut Context<ChartActor<Self>>) {
+        self.note(&act);
         match act {
             Act::ReportBegun => self.tell(JobEvent::Begun),
             Act::Prepare => self.prepare(ctx),
@@ -286,7 +336,8 @@ impl Perform for JobPerformer {
             }
             Act::Pack => self.pack(ctx),
             Act::ReturnResults => self.return_results(ctx),
-            Act::StopWork => self.stop_work(ctx),
+            Act::AskToStop => self.ask_to_stop(),
+            Act::TerminateWork => self.terminate_work(ctx),
             Act::KillWork => {
                 self.halt.send_replace(Halt::Kill);
             }
@@ -309,6 +360,9 @@ impl Handler<Admit> for JobActor {
             return;
         }
         let performer = self.performer();
+        let name = &admit.announcement.name;
+        let (id, user) = (performer.id.as_str(), &performer.settings.asker.user);
+        performer.record = Some(performer.settings.records.begin(id, user, name));
         if let Some(place) = admit.announcement.place.take() {
             performer.claim = Some(place.claim);
             performer.output = Some(place.output);
@@ -339,13 +393,16 @@ impl Handler<TransferEnded> for JobActor {
     type Result = ();
 
     fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
-        let stopping = self.chart().state() == "stopping";
+        let ending = self.chart().state() == "terminating";
         let performer = self.performer();
         performer.working = false;
         performer.transfer = None;
         let event = match (ended.result, ended.direction) {
-            _ if stopping => Input::WorkGone,
-            (Ok(_), Direction::Out) => Input::ResultsSent,
+            _ if ending => Input::WorkGone,
+            (Ok(_), Direction::Out) => {
+                performer.delivered = true;
+                Input::ResultsSent
+            }
             (Err(reason), Direction::Out) => {
                 performer.fail(format!("the results could not be sent: {reason}"));
                 Input::SendFailed
@@ -367,7 +424,7 @@ impl Handler<Worked> for JobActor {
     type Result = ();
 
     fn handle(&mut self, worked: Worked, ctx: &mut Self::Context) {
-        let stopping = self.chart().state() == "stopping";
+        let ending = self.chart().state() == "terminating";
         let performer = self.performer();
         let event = match worked {
             Worked::Step(StepNews::Started(name)) => {
@@ -375,7 +432,7 @@ impl Handler<Worked> for JobActor {
                 return self.feed(&Input::StepStarted, ctx);
             }
             Worked::Step(StepNews::Progress(told)) => {
-                return performer.status("running", told.fraction, told.message);
+                return performer.report_progress(told.fraction, told.message);
             }
             Worked::Step(StepNews::Ended { ok }) => {
                 return self.feed(&Input::StepEnded { ok }, ctx);
@@ -387,7 +444,7 @@ impl Handler<Worked> for JobActor {
                 return self.feed(&Input::ScratchGone, ctx);
             }
             // How work ended that was stopped says nothing about the job.
-            Worked::Prepared(_) | Worked::Ran(_) | Worked::Packed(_) if stopping => Input::WorkGone,
+            Worked::Prepared(_) | Worked::Ran(_) | Worked::Packed(_) if ending => Input::WorkGone,
             Worked::Prepared(Ok(prepared)) => {
                 performer.prepared = Some(prepared);
                 Input::Prepared
@@ -422,5 +479,14 @@ impl Handler<Hurry> for JobActor {
 
     fn handle(&mut self, _: Hurry, _: &mut Self::Context) {
         self.performer().halt.send_replace(Halt::Kill);
+    }
+}
+
+impl Handler<StopJob> for JobActor {
+    type Result = ();
+
+    fn handle(&mut self, _: StopJob, ctx: &mut Self::Context) {
+        let deadline = self.performer().stop_deadline();
+        self.feed(&Input::StopRequested { deadline }, ctx);
     }
 }

@@ -4,6 +4,8 @@
 mod chart;
 mod vocabulary;
 
+use std::time::Duration;
+
 use statig::prelude::*;
 
 use super::machine::{self, Bound, any, statechart};
@@ -23,11 +25,12 @@ statechart! {
         Receiving "receiving", Bound::Open("the transfer chart gives a stalled file up"), "The package is on its way.";
         Preparing "preparing", Bound::Open("unpacking is bounded by its limits on count, bytes and ratio"),
             "The package is unpacked and read.";
-        Running "running", Bound::Open("a training takes as long as it takes; cancelling it or losing the link ends it"),
+        Running "running", Bound::Open("a training takes as long as it takes; stopping or cancelling it or losing the link ends it"),
             "Its commands run, one after the other.";
         Packing "packing", Bound::Open("bounded by what the job wrote; cancelling it or losing the link ends it"), "The results are packed.";
         Returning "returning", Bound::Open("the transfer chart gives a stalled file up"), "The results are on their way.";
-        Stopping "stopping", Bound::Timer("Grace"), "What was under way is being stopped: SIGTERM, 10 s, SIGKILL.";
+        Stopping "stopping", Bound::Timer("Stop"), "Its command was asked to end, and has a while to save what it has.";
+        Terminating "terminating", Bound::Timer("Grace"), "What was under way is being ended: SIGTERM, 10 s, SIGKILL.";
         Cleaning "cleaning", Bound::Timer("Cleaning"), "Its directory is being removed.";
         Completed "completed", Bound::Final, "Everything succeeded, and job_complete was sent.";
         Failed "failed", Bound::Final, "Something failed, and job_failed was sent.";
@@ -63,7 +66,7 @@ impl Rules {
             Input::WorkGone => context.ignore("nothing was asked to stop"),
             Input::ScratchGone => context.ignore("nothing was asked to be removed"),
             Input::Fired(_) => context.ignore("the timer belongs to another state"),
-            any![CancelRequested, LinkLost, Shutdown] => context.undecided(),
+            any![StopRequested, CancelRequested, LinkLost, Shutdown] => context.undecided(),
         }
     }
 
@@ -91,7 +94,9 @@ impl Rules {
             Input::Fired(Timer::Assignment) => {
                 Transition(State::cleaning(Outcome::Failed(Why::NoPackage)))
             }
-            Input::CancelRequested => Transition(State::cleaning(Outcome::Cancelled)),
+            Input::StopRequested { .. } | Input::CancelRequested => {
+                Transition(State::cleaning(Outcome::Cancelled))
+            }
             Input::LinkLost => Transition(State::cleaning(Outcome::Failed(Why::LinkLost))),
             Input::Shutdown => Transition(State::cleaning(Outcome::Failed(Why::Shutdown))),
             any![
@@ -106,9 +111,12 @@ impl Rules {
     #[superstate(superstate = "alive")]
     fn working(context: &mut Out, event: &Input) -> Next {
         match event {
-            Input::CancelRequested => Transition(State::stopping(Outcome::Cancelled)),
-            Input::LinkLost => Transition(State::stopping(Outcome::Failed(Why::LinkLost))),
-            Input::Shutdown => Transition(State::stopping(Outcome::Failed(Why::Shutdown))),
+            // Nothing runs that could save something.
+            Input::StopRequested { .. } | Input::CancelRequested => {
+                Transition(State::terminating(Outcome::Cancelled))
+            }
+            Input::LinkLost => Transition(State::terminating(Outcome::Failed(Why::LinkLost))),
+            Input::Shutdown => Transition(State::terminating(Outcome::Failed(Why::Shutdown))),
             any![
                 PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
                 StepStarted, StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent,
@@ -127,8 +135,8 @@ impl Rules {
             Input::PackageBroken => Transition(State::cleaning(Outcome::Failed(Why::NotReceived))),
             any![
                 PackageAnnounced, Prepared, PrepareFailed, StepStarted, StepEnded, RunEnded,
-                Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed, CancelRequested,
-                LinkLost, Shutdown, WorkGone, ScratchGone, Fired
+                Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed, StopRequested,
+                CancelRequested, LinkLost, Shutdown, WorkGone, ScratchGone, Fired
             ] => Super,
         }
     }
@@ -143,8 +151,8 @@ impl Rules {
             Input::PrepareFailed => Transition(State::cleaning(Outcome::Failed(Why::NotPrepared))),
             any![
                 PackageAnnounced, PackageReceived, PackageBroken, StepStarted, StepEnded, RunEnded,
-                Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed, CancelRequested,
-                LinkLost, Shutdown, WorkGone, ScratchGone, Fired
+                Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed, StopRequested,
+                CancelRequested, LinkLost, Shutdown, WorkGone, ScratchGone, Fired
             ] => Super,
         }
     }
@@ -165,10 +173,63 @@ impl Rules {
                 context.act(Act::Pack);
                 Transition(State::packing(settle(*ok)))
             }
+            Input::StopRequested { deadline } => Transition(State::stopping(*deadline, false)),
             any![
                 PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed, Packed,
                 NothingToReturn, PackFailed, ResultsSent, SendFailed, CancelRequested, LinkLost,
                 Shutdown, WorkGone, ScratchGone, Fired
+            ] => Super,
+        }
+    }
+
+    #[action]
+    fn enter_stopping(deadline: &mut Duration, context: &mut Out) {
+        context.arm(Timer::Stop, *deadline);
+        context.act(Act::AskToStop);
+    }
+
+    #[action]
+    fn leave_stopping(context: &mut Out) {
+        context.cancel(Timer::Stop);
+    }
+
+    #[state(
+        superstate = "working",
+        entry_action = "enter_stopping",
+        exit_action = "leave_stopping"
+    )]
+    fn stopping(
+        deadline: &mut Duration,
+        late: &mut bool,
+        context: &mut Out,
+        event: &Input,
+    ) -> Next {
+        match event {
+            Input::StepEnded { ok: true } => {
+                context.act(Act::SendStepDone);
+                Handled
+            }
+            Input::StepEnded { ok: false } => context.ignore("the end of the run says it, once"),
+            Input::RunEnded { .. } if *late => {
+                context.act(Act::Pack);
+                Transition(State::packing(Outcome::Failed(Why::NotStopped)))
+            }
+            Input::RunEnded { ok } => {
+                context.act(Act::Pack);
+                Transition(State::packing(settle(*ok)))
+            }
+            Input::Fired(Timer::Stop) => {
+                *late = true;
+                context.act(Act::KillWork);
+                context.arm(Timer::Stop, GRACE);
+                Handled
+            }
+            Input::StopRequested { .. } => context.ignore("it was asked already"),
+            Input::CancelRequested => Transition(State::terminating(Outcome::Cancelled)),
+            any![
+                PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
+                StepStarted, Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed,
+                LinkLost, Shutdown, WorkGone, ScratchGone, Fired
             ] => Super,
         }
     }
@@ -182,6 +243,7 @@ impl Rules {
             }
             Input::NothingToReturn => Transition(State::cleaning(*outcome)),
             Input::PackFailed => Transition(State::cleaning(worse(*outcome, Why::NotPacked))),
+            Input::StopRequested { .. } => context.ignore("its commands are over"),
             any![
                 PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
                 StepStarted, StepEnded, RunEnded, ResultsSent, SendFailed, CancelRequested,
@@ -195,6 +257,7 @@ impl Rules {
         match event {
             Input::ResultsSent => Transition(State::cleaning(*outcome)),
             Input::SendFailed => Transition(State::cleaning(worse(*outcome, Why::NotReturned))),
+            Input::StopRequested { .. } => context.ignore("its commands are over"),
             any![
                 PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
                 StepStarted, StepEnded, RunEnded, Packed, NothingToReturn, PackFailed,
@@ -204,22 +267,22 @@ impl Rules {
     }
 
     #[action]
-    fn enter_stopping(context: &mut Out) {
+    fn enter_terminating(context: &mut Out) {
         context.arm(Timer::Grace, GRACE);
-        context.act(Act::StopWork);
+        context.act(Act::TerminateWork);
     }
 
     #[action]
-    fn leave_stopping(context: &mut Out) {
+    fn leave_terminating(context: &mut Out) {
         context.cancel(Timer::Grace);
     }
 
     #[state(
         superstate = "alive",
-        entry_action = "enter_stopping",
-        exit_action = "leave_stopping"
+        entry_action = "enter_terminating",
+        exit_action = "leave_terminating"
     )]
-    fn stopping(outcome: &mut Outcome, context: &mut Out, event: &Input) -> Next {
+    fn terminating(outcome: &mut Outcome, context: &mut Out, event: &Input) -> Next {
         match event {
             Input::WorkGone => Transition(State::cleaning(*outcome)),
             Input::Fired(Timer::Grace) => {
@@ -227,7 +290,9 @@ impl Rules {
                 context.arm(Timer::Grace, GRACE);
                 Handled
             }
-            any![CancelRequested, LinkLost, Shutdown] => context.ignore("it is stopping already"),
+            any![StopRequested, CancelRequested, LinkLost, Shutdown] => {
+                context.ignore("it is being ended already")
+            }
             any![
                 PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
                 StepStarted, StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent,
@@ -263,7 +328,9 @@ impl Rules {
                     Outcome::Cancelled => State::cancelled(),
                 })
             }
-            any![CancelRequested, LinkLost, Shutdown] => context.ignore("how it ended is settled"),
+            any![StopRequested, CancelRequested, LinkLost, Shutdown] => {
+                context.ignore("how it ended is settled")
+            }
             any![
                 PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed,
                 StepStarted, StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent,
@@ -293,7 +360,7 @@ fn over(out: &mut Out, event: &Input) -> Next {
         any![
             PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed, StepStarted,
             StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed,
-            CancelRequested, LinkLost, Shutdown, WorkGone, ScratchGone, Fired
+            StopRequested, CancelRequested, LinkLost, Shutdown, WorkGone, ScratchGone, Fired
         ] => out.ignore("the one terminal message is out"),
     }
 }

@@ -19,6 +19,8 @@ pub enum Exit {
     Job,
     /// The package is none, or a file cannot be read or written.
     File,
+    /// The worker knows no such job, or cannot do with it what was asked.
+    NoJob,
     /// A defect of Loaner.
     Defect,
     /// Stopped by the user.
@@ -36,6 +38,7 @@ impl Exit {
             Exit::Connection => 5,
             Exit::Job => 6,
             Exit::File => 7,
+            Exit::NoJob => 8,
             Exit::Defect => 70,
             Exit::Interrupted => 130,
         }
@@ -53,6 +56,7 @@ Exit codes:
     5  no connection to the worker came up, or it was lost for good
     6  the job failed at the worker
     7  the package is no package, or a file cannot be read or written
+    8  the worker knows no such job, or it is too late for what was asked
    70  a defect of Loaner
   130  stopped by the user (Ctrl+C)
 

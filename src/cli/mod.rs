@@ -1,16 +1,21 @@
 //! `loaner`: parse, configure the log, run one command, and end with its exit code.
 
 mod args;
+mod asked;
 mod charts;
 mod completions;
 mod config;
 mod doctor;
+mod end;
 mod exit;
+mod fetch;
 mod hub;
 mod hub_args;
 mod hub_ice;
 mod identity;
 mod inbox;
+mod jobs;
+mod logs;
 mod man;
 mod run;
 mod service;
@@ -117,6 +122,11 @@ fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Worker(options) => serve(worker::run(options, json)),
         Command::Run(options) => serve(run::run(options, json)),
         Command::Workers(options) => serve(workers::run(options, json)),
+        Command::Jobs(options) => serve(jobs::run(options, json)),
+        Command::Logs(options) => serve(logs::run(options, json)),
+        Command::Stop(options) => serve(end::run(options, end::How::Stop, json)),
+        Command::Cancel(options) => serve(end::run(options, end::How::Cancel, json)),
+        Command::Fetch(options) => serve(fetch::run(options, json)),
         Command::Inbox(options) => serve(inbox::run(options, json)),
         Command::Identity(options) => serve(identity::run(options, json)),
         Command::Doctor(options) => serve(doctor::run(options, json)),

@@ -3,8 +3,9 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use loaner::client::{Progress, Ui};
 use loaner::wire::PeerInfo;
 use loaner::worker::jobs::disk::human;
@@ -81,6 +82,29 @@ impl Terminal {
         *self.bar() = Some(bar);
     }
 
+    /// What takes so many seconds at most.
+    fn count_down(&self, what: &str, seconds: u64) {
+        self.finish();
+        if !self.fancy {
+            return self.say(&format!("{what} (at most {seconds} s)"));
+        }
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let left = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let left = until.saturating_duration_since(Instant::now());
+            // A bar that cannot be drawn is no reason for anything.
+            let _ = write!(out, "{:.0} s left", left.as_secs_f64().ceil());
+        };
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {msg}: {left}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner())
+                .with_key("left", left),
+        );
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        *self.bar() = Some(bar);
+    }
+
     /// How far the job itself says that it is.
     fn job(&self, fraction: f64, message: &str) {
         const STEPS: u64 = 1000;
@@ -135,6 +159,15 @@ impl Terminal {
                 self.spin(format!("Running {name}"));
             }
             Progress::Job { fraction, message } => self.job(*fraction, message),
+            Progress::Ending { state, seconds } if state == "stopping" => self.count_down(
+                "The job was asked to stop, and saves what it has",
+                *seconds,
+            ),
+            Progress::Ending { seconds, .. } => self.count_down("The job is being ended", *seconds),
+            Progress::LeftOut { from, to } => self.say(&format!(
+                "{} of output came too fast and are left out here; `loaner logs` has them, from offset {from}",
+                human(to.saturating_sub(*from))
+            )),
             Progress::Ended { name, code: 0 } => self.spin(format!("{name} is done")),
             Progress::Ended { name, code } => {
                 self.finish();
@@ -175,6 +208,12 @@ impl Ui for Terminal {
             Progress::Started { name } => json!({ "event": "started", "name": name }),
             Progress::Job { fraction, message } => {
                 json!({ "event": "progress", "progress": fraction, "message": message })
+            }
+            Progress::Ending { state, seconds } => {
+                json!({ "event": "ending", "state": state, "seconds": seconds })
+            }
+            Progress::LeftOut { from, to } => {
+                json!({ "event": "left_out", "from": from, "to": to })
             }
             Progress::Ended { name, code } => {
                 json!({ "event": "ended", "name": name, "code": code })
@@ -244,7 +283,7 @@ impl Ui for Terminal {
 }
 
 /// The worker's output may hold escape sequences that would do things to the terminal; only colours and text pass.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {

@@ -12,6 +12,7 @@ use loaner::worker::jobs::archive::UnpackLimits;
 use loaner::worker::jobs::keeper::own_exe;
 use loaner::worker::jobs::scratch::default_base;
 use loaner::worker::policy::{Asker, Policy};
+use loaner::worker::records::{Keep, Records};
 use loaner::worker::{
     Capabilities, IoPaths, JobSettings, Notice, Refresh, RunningWorker, WorkerConfig, WorkerError,
 };
@@ -42,8 +43,16 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let url = args.at.hub.to_string();
     let work_dir = args.work_dir.unwrap_or_else(default_base);
     let max_package = args.max_package_mb.saturating_mul(1_000_000);
+    let hub = access(args.at)?;
+    let keep = Keep {
+        jobs: args.keep_jobs,
+        bytes: args.keep_mb.saturating_mul(1_000_000),
+        log: args.max_log_mb.saturating_mul(1_000_000),
+        ..Keep::default()
+    };
+    let records = records(&hub, &work_dir, keep, &plane).await?;
     let config = WorkerConfig {
-        hub: access(args.at)?,
+        hub,
         room,
         capabilities,
         refresh: Refresh {
@@ -58,6 +67,8 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             limits: UnpackLimits::default(),
             max_package,
             partials: Partials::new(work_dir.join("partial"), max_package),
+            records,
+            patience: Duration::from_secs(args.output_wait),
         },
         work_dir,
         paths,
@@ -81,6 +92,31 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// The records of a worker's jobs: beside its identity, or, without a place for that, for this run only.
+async fn records(
+    hub: &HubAccess,
+    work_dir: &Path,
+    keep: Keep,
+    plane: &DataPlane,
+) -> Result<Records, Failure> {
+    let (dir, work_dir) = (hub.keeper.records(), work_dir.to_owned());
+    let shown = dir.clone().unwrap_or_else(|| work_dir.clone());
+    plane
+        .spawn_blocking(move || match dir {
+            Some(dir) => Records::open(dir, keep),
+            None => Records::temporary(&work_dir, keep),
+        })
+        .await
+        .map_err(|error| Failure::new(Exit::Defect, error))?
+        .map_err(|error| {
+            let shown = shown.display();
+            Failure::say(
+                Exit::File,
+                format!("the records of jobs cannot be kept in {shown}: {error}"),
+            )
+        })
 }
 
 /// What is run: what a file says, any command, or neither.
@@ -175,6 +211,18 @@ fn show(notice: &Notice, hub: &str, json: bool) {
                     Some(job) => format!("The worker is {} (job {job}).", status.as_str()),
                     None => format!("The worker is {}.", status.as_str()),
                 },
+            );
+        }
+        Notice::JobEnding {
+            job,
+            state,
+            at_most,
+        } => {
+            let seconds = at_most.as_secs();
+            print(
+                json,
+                &json!({ "event": "job_ending", "job": job, "state": state, "seconds": seconds }),
+                || format!("Job {job} is {state}: it has at most {seconds} s."),
             );
         }
         Notice::JobEnded { job, outcome } => {

@@ -1,10 +1,12 @@
 //! The client, assembled: find a worker, reserve it, send a package, watch it run, get the results.
 
 mod inbox;
+mod lines;
 mod list;
 pub mod package;
 mod reader;
 mod switchboard;
+mod visit;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,11 +15,13 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 pub use self::inbox::{Inbox, InboxError, InboxMessage, InboxNews, ensure_identity, introduce};
+pub use self::lines::Lines;
 pub use self::list::{RoomNews, RoomWatch, list_workers};
 pub use self::package::{Command, Package, PackageError};
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;
 pub(crate) use self::switchboard::describe::describe;
+pub use self::visit::{Visit, VisitConfig, VisitError, VisitNews};
 use crate::actors::session::{HubAccess, SessionError};
 use crate::charts::submission::Why;
 use crate::rtc::{DataPlane, RtcConfig};
@@ -103,6 +107,20 @@ pub enum Progress {
         fraction: f64,
         /// What it says of it; may be empty.
         message: String,
+    },
+    /// The job is being stopped or ended, by whoever may.
+    Ending {
+        /// `stopping` (it may save what it has) or `terminating`.
+        state: String,
+        /// How many seconds it has for that.
+        seconds: u64,
+    },
+    /// Output was left out, since it came faster than it could be passed on; the worker has it.
+    LeftOut {
+        /// From this offset of the job's log, in bytes.
+        from: u64,
+        /// Up to this one.
+        to: u64,
     },
     /// A command ended.
     Ended {

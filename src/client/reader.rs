@@ -1,19 +1,20 @@
 //! Reading the data channel at the client: job output goes straight to the user, file bytes straight to the disk, and
 //! only milestones to the client's switchboard.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::prelude::*;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::lines::Lines;
 use super::{Progress, Ui};
 use crate::actors::peer::LinkId;
 use crate::actors::transfer::Milestones;
-use crate::files::{Flow, OwnSink, Reception};
+use crate::files::{Flow, OwnSink, Partials, Reception};
 use crate::rtc::{Channel, Incoming};
-use crate::wire::own::{FileOffer, OwnText};
+use crate::wire::own::{Digest, FileOffer, JobSummary, OwnText};
 use crate::wire::{ChannelText, KEEP_ALIVE, WireError};
 use crate::worker::jobs::receive::FileSink;
 
@@ -51,6 +52,7 @@ struct Reader {
     /// What a Loaner worker answers.
     answers: mpsc::Sender<OwnText>,
     reception: Option<Reception>,
+    lines: Lines,
 }
 
 /// Reads a channel until it closes.
@@ -70,6 +72,7 @@ pub(super) async fn read(
         channel: channel.clone(),
         answers,
         reception: None,
+        lines: Lines::default(),
     };
     loop {
         let message = tokio::select! {
@@ -120,7 +123,7 @@ impl Reader {
                     .output(&format!("{}\n", text.trim_end_matches(['\r', '\n'])));
             }
             Ok(ChannelText::FileMeta { name, size, .. }) => {
-                self.announced(name, size, false).await;
+                self.announced(name, size, None).await;
             }
             Ok(ChannelText::EndOfFile) => {
                 if let Some(reception) = &mut self.reception
@@ -152,7 +155,10 @@ impl Reader {
     /// The words of a Loaner worker.
     async fn own(&mut self, text: OwnText) {
         match text {
-            OwnText::Offer(offer) => self.announced(offer.name, offer.size, true).await,
+            OwnText::Offer(offer) => {
+                self.announced(offer.name, offer.size, Some(offer.key))
+                    .await
+            }
             text @ (OwnText::Begin { .. } | OwnText::Check { .. }) => {
                 if let Some(reception) = &mut self.reception
                     && reception.hear(&text).await == Flow::Over
@@ -169,13 +175,60 @@ impl Reader {
                     tracing::warn!(link = %self.link, "the worker answered what nobody asked");
                 }
             }
-            OwnText::Hello(_) | OwnText::Unknown => {
+            OwnText::LogPart { text, .. } => {
+                let ui = &self.ui;
+                self.lines.take(&text, |line| ui.output(line));
+            }
+            OwnText::LogGap { from, to } => self.ui.progress(Progress::LeftOut { from, to }),
+            OwnText::StepStarted { name } => self.say(Ok(ChannelText::TrainJobStart(name))),
+            OwnText::StepEnded { name, code: 0 } => self.say(Ok(ChannelText::TrainJobEnd(name))),
+            OwnText::StepEnded { name, code } => {
+                self.say(Ok(ChannelText::TrainJobError { name, code }));
+            }
+            OwnText::CommandsDone => self.say(Ok(ChannelText::TrainingJobsDone)),
+            OwnText::Job(job) => self.verdict(job),
+            OwnText::Hello(_)
+            | OwnText::LogEnd { .. }
+            | OwnText::ListJobs
+            | OwnText::JobList { .. }
+            | OwnText::ReadLog { .. }
+            | OwnText::WatchJob { .. }
+            | OwnText::StopJob { .. }
+            | OwnText::CancelJob { .. }
+            | OwnText::FetchResults { .. }
+            | OwnText::Denied { .. }
+            | OwnText::Unknown => {
                 tracing::debug!(link = %self.link, "not for a client, or not known to this one");
             }
         }
     }
 
-    async fn announced(&mut self, name: String, size: u64, own: bool) {
+    /// How the job ended, in the words that foreign workers have for it.
+    fn verdict(&self, job: JobSummary) {
+        let job_id = job.id;
+        let text = match job.state.as_str() {
+            "completed" => ChannelText::JobComplete {
+                job_id,
+                detail: String::new(),
+            },
+            "failed" => ChannelText::JobFailed {
+                job_id,
+                message: job.message,
+            },
+            "cancelled" => ChannelText::JobCancelled { job_id },
+            _ => {
+                if let Some(seconds) = job.seconds_left {
+                    let state = job.state;
+                    self.ui.progress(Progress::Ending { state, seconds });
+                }
+                return;
+            }
+        };
+        self.say(Ok(text));
+    }
+
+    /// A file comes; with a key, if at all, from a Loaner.
+    async fn announced(&mut self, name: String, size: u64, own: Option<Option<Digest>>) {
         self.reception = None;
         let (reply, answer) = oneshot::channel();
         self.coming.do_send(ResultsComing {
@@ -188,14 +241,15 @@ impl Reader {
             return tracing::warn!(link = %self.link, "a file came that is not wanted now");
         };
         let (milestones, channel) = (place.milestones.clone(), self.channel.clone());
-        let reception = if own {
+        let reception = if let Some(key) = own {
             let offer = FileOffer {
                 name: place.name,
                 size,
-                key: None,
+                key,
                 hint: String::new(),
             };
-            match OwnSink::create(&place.dir, &offer, u64::MAX, None).await {
+            let partials = partials(&place.dir);
+            match OwnSink::create(&place.dir, &offer, u64::MAX, Some(&partials)).await {
                 Ok(sink) => Ok(Reception::own(sink, channel, milestones, false).await),
                 Err(error) => Err(error),
             }
@@ -206,7 +260,7 @@ impl Reader {
         match reception {
             Ok(reception) => self.reception = Some(reception),
             Err(error) => {
-                if own {
+                if own.is_some() {
                     let message = error.to_string();
                     let text = ChannelText::Own(OwnText::Rejected { message });
                     // A channel that is gone is reported on its own.
@@ -216,4 +270,9 @@ impl Reader {
             }
         }
     }
+}
+
+/// Where results are kept that did not arrive whole, so that `loaner fetch` can go on with them.
+pub(super) fn partials(output_dir: &Path) -> Partials {
+    Partials::new(output_dir.join(".loaner-partial"), u64::MAX)
 }

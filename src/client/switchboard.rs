@@ -7,6 +7,7 @@ mod find;
 mod hear;
 mod outcome;
 
+pub(super) use self::connection::free_name;
 use actix::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::actors::transfer::TransferActor;
 use crate::actors::{Died, Feed, start};
 use crate::charts::submission::{Act, Input, Submission};
 use crate::rtc::{Channel, DataPlane, RtcConfig};
-use crate::wire::own::{OwnText, PROPERTY, Versions};
+use crate::wire::own::{OwnText, PROPERTY, SPEAKS_OF_JOBS, Versions};
 use crate::wire::{PeerInfo, PeerMessage, RegisteredAuth, ToHub};
 use crate::worker::ice_servers;
 
@@ -176,6 +177,12 @@ impl Client {
     fn worker_versions(&self) -> Option<Versions> {
         let properties = &self.worker.as_ref()?.metadata.properties;
         Versions::of_property(properties.get(PROPERTY))
+    }
+
+    /// Whether the worker speaks of jobs on the channel.
+    fn hears_of_jobs(&self) -> bool {
+        let versions = self.worker_versions();
+        versions.is_some_and(|versions| versions.highest >= SPEAKS_OF_JOBS)
     }
 
     fn tell_worker(&self, message: &PeerMessage) {

@@ -1,5 +1,5 @@
-//! What two Loaner peers say to each other on the data channel beside the inherited words: they agree on a version, and
-//! send files that are verified and can be continued.
+//! What two Loaner peers say to each other on the data channel instead of the inherited words: they agree on a version, send
+//! files that are verified and can be continued, and speak of jobs: their logs, how far they are, and how they end.
 //!
 //! A text is `LOANER_PEER::` and a JSON object. A worker tells in its registration which versions it speaks
 //! ([`PROPERTY`]); only a client that knows one of them says [`OwnText::Hello`], and only a worker that was greeted says
@@ -10,13 +10,17 @@
 //! the start. Every [`CHECK_EVERY`] bytes, and at the end, it tells the digest of everything so far; what the receiver has
 //! checked is what may be continued later. The receiver confirms the last one once the file is on its disk.
 
+mod job;
+
 use std::fmt;
 
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{MAX_ID_BYTES, MAX_TEXT_BYTES, WireError, safe_name};
+pub use job::{JobSummary, KeptResults, MAX_MESSAGE};
+
+use super::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_TEXT_BYTES, WireError, safe_name};
 
 /// The token before the JSON.
 pub const TOKEN: &str = "LOANER_PEER";
@@ -25,8 +29,12 @@ pub const PROPERTY: &str = "loaner_peer";
 /// The versions that this program speaks.
 pub const VERSIONS: Versions = Versions {
     lowest: 1,
-    highest: 1,
+    highest: 2,
 };
+/// From this version on, a worker speaks of jobs in these words too, and not only of files.
+pub const SPEAKS_OF_JOBS: u32 = 2;
+/// Jobs that are listed at most.
+pub const MAX_JOBS: usize = 50;
 /// Bytes of a file between two checks.
 pub const CHECK_EVERY: u64 = 8 << 20;
 
@@ -165,6 +173,83 @@ pub enum OwnText {
         /// Why.
         message: String,
     },
+    /// Worker to client: output of its job, from this offset of the log on.
+    LogPart {
+        /// Offset in bytes.
+        at: u64,
+        /// Lines, ended by `\n`, or by `\r` where the next takes their place; a long one may come in several parts.
+        text: String,
+    },
+    /// Worker to client: what lies between these offsets of the log was left out, since the client did not keep up.
+    LogGap {
+        /// Offset in bytes.
+        from: u64,
+        /// Offset in bytes.
+        to: u64,
+    },
+    /// Worker to client: nothing more comes of the log that was asked for.
+    LogEnd {
+        /// Offset in bytes, behind what was sent.
+        at: u64,
+    },
+    /// Worker to client: a command starts.
+    StepStarted {
+        /// Its name.
+        name: String,
+    },
+    /// Worker to client: it ended.
+    StepEnded {
+        /// Its name.
+        name: String,
+        /// Its exit code; negative for the signal that ended it.
+        code: i32,
+    },
+    /// Worker to client: there is no further command; results come next, or the end.
+    CommandsDone,
+    /// Worker to client: how far a job is, or how it ended.
+    Job(JobSummary),
+    /// Which jobs of this user are known?
+    ListJobs,
+    /// The answer: the latest last.
+    JobList {
+        /// At most [`MAX_JOBS`].
+        jobs: Vec<JobSummary>,
+    },
+    /// The log of a job, please.
+    ReadLog {
+        /// Its id, or how that begins.
+        job: String,
+        /// Offset in bytes.
+        from: u64,
+        /// And what is added, until the job is over.
+        follow: bool,
+    },
+    /// Tell me of a job whenever something changes, until it is over.
+    WatchJob {
+        /// Its id, or how that begins.
+        job: String,
+    },
+    /// Ask a job's command to end, and to save what it has: a [`OwnText::Job`] says so when it was asked, and each that
+    /// follows how it goes on.
+    StopJob {
+        /// Its id, or how that begins.
+        job: String,
+    },
+    /// End a job; answered in the same way.
+    CancelJob {
+        /// Its id, or how that begins.
+        job: String,
+    },
+    /// The results of a job that wait, please: an offer follows.
+    FetchResults {
+        /// Its id, or how that begins.
+        job: String,
+    },
+    /// What was asked for cannot be done.
+    Denied {
+        /// Why.
+        message: String,
+    },
     /// Something of a later version.
     #[serde(other)]
     Unknown,
@@ -203,8 +288,28 @@ impl OwnText {
                     "versions", "the lowest is above the highest",
                 ));
             }
-            OwnText::Rejected { message } if message.len() > 16 * MAX_ID_BYTES => {
+            OwnText::Rejected { message } | OwnText::Denied { message }
+                if message.len() > 16 * MAX_ID_BYTES =>
+            {
                 return Err(WireError::bad("message", "it is too long"));
+            }
+            OwnText::ReadLog { job, .. }
+            | OwnText::WatchJob { job }
+            | OwnText::StopJob { job }
+            | OwnText::CancelJob { job }
+            | OwnText::FetchResults { job }
+            | OwnText::StepStarted { name: job }
+            | OwnText::StepEnded { name: job, .. }
+                if job.len() > MAX_NAME_BYTES =>
+            {
+                return Err(WireError::bad("name", "it is too long"));
+            }
+            OwnText::Job(job) => job.check()?,
+            OwnText::JobList { jobs } => {
+                if jobs.len() > MAX_JOBS {
+                    return Err(WireError::bad("jobs", "there are too many"));
+                }
+                jobs.iter().try_for_each(JobSummary::check)?;
             }
             _ => {}
         }

@@ -8,12 +8,14 @@ pub mod mistake;
 pub mod paths;
 pub mod policy;
 pub mod quantity;
+pub mod records;
 pub(crate) mod serve;
 mod switchboard;
 
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
@@ -67,6 +69,15 @@ pub enum Notice {
         status: Status,
         /// The job that it is about.
         job: Option<String>,
+    },
+    /// A job's command is being stopped or ended.
+    JobEnding {
+        /// Which.
+        job: String,
+        /// `stopping` (it may save what it has) or `terminating`.
+        state: &'static str,
+        /// How long it may take.
+        at_most: Duration,
     },
     /// A job ended.
     JobEnded {

@@ -3,6 +3,7 @@
 
 mod local;
 mod own;
+mod visit;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::worker::jobs::receive::{FileSink, SinkOptions};
 use crate::worker::paths::IoPaths;
 
 pub use own::Heard;
+pub use visit::{Fetch, JobOrder, Jobs, Order};
 
 /// What a channel asks of the worker: to let a package in.
 #[derive(Message)]
@@ -54,6 +56,10 @@ pub struct Desk {
     pub may_use: Recipient<MayUse>,
     /// The worker's own files, if it has any for its clients.
     pub paths: Option<Arc<IoPaths>>,
+    /// Its client asks about jobs only, and can give none here.
+    pub visits: bool,
+    /// What clients may ask about their jobs.
+    pub jobs: Jobs,
 }
 
 /// Why nothing is answered any more.
@@ -69,6 +75,7 @@ struct Server {
     output_dir: Option<String>,
     /// The client is a Loaner.
     greeted: Option<own::Greeted>,
+    following: visit::Following,
     reception: Option<Reception>,
     /// Bytes of a file that was turned away, until its end marker.
     unwanted: bool,
@@ -82,6 +89,7 @@ pub async fn serve(link: LinkId, channel: Channel, desk: Desk) {
         desk,
         local: local::Local::default(),
         greeted: None,
+        following: visit::Following::default(),
         kind: None,
         output_dir: None,
         reception: None,
@@ -218,6 +226,12 @@ impl Server {
 
     /// Asks for a package to be let in, from wherever it comes.
     async fn announce(&self, announcement: Announcement) -> Result<Admission, String> {
+        if self.desk.visits {
+            return Err(
+                "this connection is for questions about jobs; a job needs one of its own"
+                    .to_owned(),
+            );
+        }
         let (reply, answer) = oneshot::channel();
         self.desk.announced.do_send(Announced {
             link: self.link,

@@ -8,6 +8,7 @@ pub(crate) mod ice;
 mod ledger;
 mod links;
 mod mail;
+mod visits;
 mod wishes;
 
 use actix::prelude::*;
@@ -55,6 +56,8 @@ pub struct Stop;
 struct Link {
     peer: PeerId,
     addr: Addr<PeerActor>,
+    /// Its client asks about jobs, and has none here by this connection.
+    visits: bool,
 }
 
 /// An offer that waits for the availability's word.
@@ -92,6 +95,7 @@ pub struct Worker {
     users: HashMap<PeerId, String>,
     told: Option<SessionString>,
     links: HashMap<LinkId, Link>,
+    visits: visits::Visits,
     next_link: u64,
     job: Option<CurrentJob>,
     /// Requests that wait for the availability's word, and what they are about.
@@ -176,6 +180,7 @@ impl Worker {
                 users: HashMap::new(),
                 told: None,
                 links: HashMap::new(),
+                visits: visits::Visits::default(),
                 next_link: 1,
                 job: None,
                 requests: HashMap::new(),
@@ -294,6 +299,13 @@ impl Handler<JobNews> for Worker {
                 self.ledger.told(&message);
                 self.mail_terminal(holder.clone(), &news.job, &message);
                 self.tell(&holder, message);
+            }
+            JobEvent::Ending { state, at_most } => {
+                self.notice(Notice::JobEnding {
+                    job: news.job.to_string(),
+                    state,
+                    at_most,
+                });
             }
             JobEvent::Ended(outcome) => {
                 if let Some(link) = link {

@@ -51,14 +51,14 @@ async fn running() -> (Addr<ChartActor<Steered<Job>>>, Seen<job::Act>) {
 /// PEER-08; reading.md 8: SIGTERM, 10 s, SIGKILL, and again every 10 s; job_cancelled only when everything is gone.
 #[test]
 fn a_job_that_does_not_stop_is_killed_after_10_s() {
-    use job::Act::{KillWork, RemoveScratch, ReportEnded, SendTerminal, StopWork};
+    use job::Act::{KillWork, RemoveScratch, ReportEnded, SendTerminal, TerminateWork};
     on_paused_clock(async {
         let (job, seen) = running().await;
         pass(100.0).await;
         feed(&job, job::Input::CancelRequested).await;
         pass(25.0).await;
         let mut expected = run();
-        expected.extend([(100.0, StopWork), (110.0, KillWork), (120.0, KillWork)]);
+        expected.extend([(100.0, TerminateWork), (110.0, KillWork), (120.0, KillWork)]);
         seen.is(&expected);
         feed(&job, job::Input::WorkGone).await;
         pass(30.0).await;
@@ -72,6 +72,27 @@ fn a_job_that_does_not_stop_is_killed_after_10_s() {
         pass(600.0).await;
         seen.is(&expected);
         assert!(!job.connected());
+    });
+}
+
+/// A command that is asked to stop has the time that was said, and is killed then; what it wrote by then is packed.
+#[test]
+fn a_command_that_does_not_stop_in_its_time_is_killed() {
+    use job::Act::{AskToStop, KillWork, Pack};
+    on_paused_clock(async {
+        let (job, seen) = running().await;
+        pass(100.0).await;
+        let deadline = std::time::Duration::from_secs(60);
+        feed(&job, job::Input::StopRequested { deadline }).await;
+        pass(75.0).await;
+        let mut expected = run();
+        expected.extend([(100.0, AskToStop), (160.0, KillWork), (170.0, KillWork)]);
+        seen.is(&expected);
+        feed(&job, job::Input::RunEnded { ok: true }).await;
+        expected.push((175.0, Pack));
+        feed_all(&job, [job::Input::NothingToReturn, job::Input::ScratchGone]).await;
+        let outcome = Outcome::Failed(Why::NotStopped);
+        assert!(seen.all().contains(&job::Act::SendTerminal(outcome)));
     });
 }
 

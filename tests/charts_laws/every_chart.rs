@@ -152,7 +152,7 @@ every_chart! {
     ];
     ice_watchdog: IceWatchdog, ["LookAtIce", "ReportSuspect", "ReportRecovered", "ResetConnection"];
     job: Job, [
-        "ReportBegun", "Prepare", "Run", "SendStarting", "SendStepDone", "Pack", "ReturnResults", "StopWork", "KillWork",
+        "ReportBegun", "Prepare", "Run", "SendStarting", "SendStepDone", "Pack", "ReturnResults", "AskToStop", "TerminateWork", "KillWork",
         "RemoveScratch", "SendTerminal", "ReportEnded"
     ];
     keep_alive: KeepAlive, ["SendKeepAlive"];

@@ -27,7 +27,10 @@ impl Subject for Job {
 
     fn weight(event: &Input) -> u32 {
         match event {
-            Input::CancelRequested | Input::LinkLost | Input::Shutdown => 1,
+            Input::StopRequested { .. }
+            | Input::CancelRequested
+            | Input::LinkLost
+            | Input::Shutdown => 1,
             Input::PackageBroken
             | Input::PrepareFailed
             | Input::PackFailed
@@ -60,10 +63,10 @@ fn under_way(
             Some(Input::Packed | Input::PackFailed | Input::NothingToReturn),
         ) => true,
         (Some(Input::Packed), Some(Input::ResultsSent | Input::SendFailed)) => true,
-        (_, Some(Input::WorkGone)) => moment.from == "stopping",
+        (_, Some(Input::WorkGone)) => moment.from == "terminating",
         _ => false,
     };
-    if before && ends && (moment.from != "stopping" || moment.event == Some(Input::WorkGone)) {
+    if before && ends && (moment.from != "terminating" || moment.event == Some(Input::WorkGone)) {
         before = false;
         *begun = None;
     }
@@ -151,20 +154,20 @@ proptest! {
     }
 
     /// reading.md 8; worker-peer-messaging.md, Cancel active job (PEER-08): SIGTERM, 10 s, SIGKILL, and again every 10 s until
-    /// the processes are gone; never a SIGKILL before, and one SIGTERM at most.
+    /// the processes are gone; never a SIGKILL before, and one SIGTERM at most. A cancel is such an end, also of a job that was asked to stop.
     #[test]
     fn a_process_group_has_10_s_between_sigterm_and_sigkill(history in histories::<Job>()) {
-        prop_assert!(history.count(|act| *act == Act::StopWork) <= 1);
+        prop_assert!(history.count(|act| *act == Act::TerminateWork) <= 1);
         let mut last: Option<Duration> = None;
         for moment in &history.moments {
-            if moment.has(&Act::KillWork) {
+            if moment.has(&Act::KillWork) && moment.from == "terminating" {
                 prop_assert_eq!(Some(moment.at), last.map(|last| last + GRACE));
                 last = Some(moment.at);
             }
-            if moment.has(&Act::StopWork) {
+            if moment.has(&Act::TerminateWork) {
                 last = Some(moment.at);
             }
-            prop_assert!(moment.to != "stopping" || last.is_some_and(|last| moment.at <= last + GRACE));
+            prop_assert!(moment.to != "terminating" || last.is_some_and(|last| moment.at <= last + GRACE));
         }
     }
 
@@ -174,6 +177,11 @@ proptest! {
     fn the_first_reason_to_stop_is_how_the_job_ends(history in histories::<Job>()) {
         let stop = history.moments.iter().find_map(|moment| match moment.event {
             Some(Input::CancelRequested) if moment.counted() => Some(Outcome::Cancelled),
+            Some(Input::StopRequested { .. })
+                if ["assigned", "receiving", "preparing"].contains(&moment.from) =>
+            {
+                Some(Outcome::Cancelled)
+            }
             Some(Input::LinkLost) if moment.counted() => Some(Outcome::Failed(Why::LinkLost)),
             Some(Input::Shutdown) if moment.counted() => Some(Outcome::Failed(Why::Shutdown)),
             _ => None,
@@ -191,11 +199,36 @@ proptest! {
     /// A cancel, a lost link and a shutdown are heard in every state before the job is ending (PEER-08; reading.md 10; CONN-17).
     #[test]
     fn a_job_can_be_stopped_at_any_time(history in histories::<Job>()) {
-        let ending = ["stopping", "cleaning", "completed", "failed", "cancelled"];
+        let ending = ["terminating", "cleaning", "completed", "failed", "cancelled"];
         for moment in &history.moments {
             if matches!(moment.event, Some(Input::CancelRequested | Input::LinkLost | Input::Shutdown)) {
                 prop_assert_eq!(moment.counted(), !ending.contains(&moment.from));
             }
+        }
+    }
+
+    /// A command that is asked to stop is asked once, has as long as was said, and is killed then and every 10 s from there, until
+    /// it is gone: a stop is no cancel, and what it wrote by then is packed.
+    #[test]
+    fn a_command_that_is_asked_to_stop_has_its_time(history in histories::<Job>()) {
+        prop_assert!(history.count(|act| *act == Act::AskToStop) <= 1);
+        let mut next: Option<Duration> = None;
+        let mut killed = false;
+        for moment in &history.moments {
+            if let (true, Some(Input::StopRequested { deadline })) = (moment.has(&Act::AskToStop), &moment.event) {
+                next = Some(moment.at + *deadline);
+            }
+            if moment.has(&Act::KillWork) && moment.from == "stopping" {
+                prop_assert_eq!(Some(moment.at), next);
+                (next, killed) = (Some(moment.at + GRACE), true);
+            }
+            prop_assert!(moment.to != "stopping" || next.is_some_and(|next| moment.at <= next));
+            if moment.from == "stopping" && matches!(moment.event, Some(Input::RunEnded { .. })) {
+                prop_assert!(moment.has(&Act::Pack));
+            }
+        }
+        if killed {
+            prop_assert!(!history.acts().any(|act| *act == Act::SendTerminal(Outcome::Completed)));
         }
     }
 
@@ -220,12 +253,13 @@ proptest! {
     fn status_is_told_of_each_command_while_the_job_runs(history in histories::<Job>()) {
         for moment in &history.moments {
             let running = moment.from == "running";
+            let commands = running || moment.from == "stopping";
             let (starts, succeeds) = (
                 moment.event == Some(Input::StepStarted),
                 moment.event == Some(Input::StepEnded { ok: true }),
             );
             prop_assert_eq!(moment.has(&Act::SendStarting), running && starts);
-            prop_assert_eq!(moment.has(&Act::SendStepDone), running && succeeds);
+            prop_assert_eq!(moment.has(&Act::SendStepDone), commands && succeeds);
         }
     }
 

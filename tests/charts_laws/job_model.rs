@@ -17,6 +17,7 @@ pub enum Stage {
     Packing,
     Returning,
     Stopping,
+    Terminating,
     Cleaning,
     Over,
 }
@@ -27,6 +28,9 @@ pub struct Model {
     pub stage: Stage,
     since: Duration,
     outcome: Outcome,
+    /// How long its command may take to save, once it was asked to stop; and whether that was too short.
+    deadline: Duration,
+    killed: bool,
 }
 
 impl Model {
@@ -35,6 +39,8 @@ impl Model {
             stage: Stage::Assigned,
             since: Duration::ZERO,
             outcome: Outcome::Completed,
+            deadline: Duration::ZERO,
+            killed: false,
         }
     }
 
@@ -64,12 +70,13 @@ impl Model {
             Stage::Receiving
             | Stage::Preparing
             | Stage::Running
+            | Stage::Stopping
             | Stage::Packing
             | Stage::Returning => {
                 self.outcome = outcome;
-                self.goes(at, Stage::Stopping, &[Act::StopWork])
+                self.goes(at, Stage::Terminating, &[Act::TerminateWork])
             }
-            Stage::Stopping | Stage::Cleaning | Stage::Over => Vec::new(),
+            Stage::Terminating | Stage::Cleaning | Stage::Over => Vec::new(),
         }
     }
 
@@ -83,6 +90,15 @@ impl Model {
         let waited = at - self.since;
         match (self.stage, event) {
             (_, Input::CancelRequested) => self.stops(at, Outcome::Cancelled),
+            (Stage::Running, Input::StopRequested { deadline }) => {
+                self.deadline = *deadline;
+                self.goes(at, Stage::Stopping, &[Act::AskToStop])
+            }
+            // Before its commands run there is nothing to be saved, and after them there is nothing to be stopped.
+            (
+                Stage::Assigned | Stage::Receiving | Stage::Preparing,
+                Input::StopRequested { .. },
+            ) => self.stops(at, Outcome::Cancelled),
             (_, Input::LinkLost) => self.stops(at, Outcome::Failed(Why::LinkLost)),
             (_, Input::Shutdown) => self.stops(at, Outcome::Failed(Why::Shutdown)),
             (Stage::Assigned, Input::PackageAnnounced) => {
@@ -106,9 +122,18 @@ impl Model {
                 self.cleans(at)
             }
             (Stage::Running, Input::StepStarted) => vec![Act::SendStarting],
-            (Stage::Running, Input::StepEnded { ok: true }) => vec![Act::SendStepDone],
-            (Stage::Running, Input::RunEnded { ok }) => {
-                if !ok {
+            (Stage::Running | Stage::Stopping, Input::StepEnded { ok: true }) => {
+                vec![Act::SendStepDone]
+            }
+            (Stage::Stopping, Input::Fired(Timer::Stop)) => {
+                assert_eq!(waited, if self.killed { GRACE } else { self.deadline });
+                self.killed = true;
+                self.goes(at, Stage::Stopping, &[Act::KillWork])
+            }
+            (Stage::Running | Stage::Stopping, Input::RunEnded { ok }) => {
+                if self.killed {
+                    self.fails(Why::NotStopped);
+                } else if !ok {
                     self.fails(Why::CommandFailed);
                 }
                 self.goes(at, Stage::Packing, &[Act::Pack])
@@ -126,10 +151,10 @@ impl Model {
                 self.fails(Why::NotReturned);
                 self.cleans(at)
             }
-            (Stage::Stopping, Input::WorkGone) => self.cleans(at),
-            (Stage::Stopping, Input::Fired(Timer::Grace)) => {
+            (Stage::Terminating, Input::WorkGone) => self.cleans(at),
+            (Stage::Terminating, Input::Fired(Timer::Grace)) => {
                 assert_eq!(waited, GRACE);
-                self.goes(at, Stage::Stopping, &[Act::KillWork])
+                self.goes(at, Stage::Terminating, &[Act::KillWork])
             }
             (Stage::Cleaning, Input::ScratchGone) => self.ends(at),
             (Stage::Cleaning, Input::Fired(Timer::Cleaning)) => {

@@ -46,7 +46,7 @@ async fn an_inference_ends_at_its_limit() {
         texts[..2],
         ["INFERENCE_START", "INFERENCE_JOB_START::inference"]
     );
-    assert_eq!(texts[4], "INFERENCE_JOB_ERROR::inference::-15");
+    assert_eq!(texts[4], "INFERENCE_JOB_ERROR::inference::-2");
     // The limit may be reached before all of the output has been read.
     let called =
         "TRACK_LOG:called: track --data_path d.slp --model_paths models/centroid -o half.slp";

@@ -130,7 +130,7 @@ async fn a_second_interrupt_does_not_wait_for_the_grace() {
     let pid = call.begin("deaf.zip", &lab.archive("deaf", DEAF)).await;
     let asked = tokio::time::Instant::now();
     lab.worker.signal(Signal::SIGINT);
-    lab.worker.logged("\"to\":\"stopping\"").await;
+    lab.worker.logged("\"to\":\"terminating\"").await;
     lab.worker.signal(Signal::SIGINT);
     assert_eq!(lab.worker.exit().await, 0);
     assert!(

@@ -1,6 +1,7 @@
 //! What a job is told, and what it has to say.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
@@ -60,6 +61,11 @@ pub struct Admit {
 #[rtype(result = "()")]
 pub struct Hurry;
 
+/// Lets the job's command end in its own way, and save what it has.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StopJob;
+
 /// What a job has to say.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -76,6 +82,13 @@ pub enum JobEvent {
     Begun,
     /// Something for its holder, by peer message.
     Tell(PeerMessage),
+    /// Its command is being stopped or ended.
+    Ending {
+        /// The state of its chart: `stopping` or `terminating`.
+        state: &'static str,
+        /// How long it may take.
+        at_most: Duration,
+    },
     /// It is over: the terminal message is out, processes and directory are gone.
     Ended(Outcome),
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{JobEvent, JobNews, JobPerformer};
-use crate::charts::job::{Outcome, Why};
+use crate::charts::job::{Act, GRACE, Outcome, Why};
 use crate::rtc::Channel;
+use crate::wire::own::OwnText;
 use crate::wire::{ChannelText, JobComplete, JobError, JobStatus, PeerMessage};
 use crate::worker::jobs::plan::PlanKind;
 use crate::worker::jobs::work::{self, Results};
@@ -38,6 +39,63 @@ impl JobPerformer {
     pub(super) fn report_step_done(&self) {
         if !self.infers() {
             self.status("running", 1.0, format!("Training completed: {}", self.step));
+        }
+    }
+
+    pub(super) fn report_progress(&self, fraction: f64, message: String) {
+        if let Some(record) = &self.record {
+            record.is_at(fraction, &message);
+        }
+        self.status("running", fraction, message);
+    }
+
+    /// Notes in the record where the job is now; that it is being stopped, its client and the worker are told too.
+    pub(super) fn note(&self, act: &Act) {
+        let (state, at_most) = match act {
+            Act::Prepare => ("preparing", None),
+            Act::Run => ("running", None),
+            Act::AskToStop => ("stopping", Some(self.stop_deadline())),
+            Act::TerminateWork => ("terminating", Some(GRACE)),
+            Act::Pack => ("packing", None),
+            Act::ReturnResults => ("returning", None),
+            Act::RemoveScratch => ("cleaning", None),
+            Act::ReportBegun
+            | Act::SendStarting
+            | Act::SendStepDone
+            | Act::KillWork
+            | Act::SendTerminal(_)
+            | Act::ReportEnded => return,
+        };
+        if let Some(record) = &self.record {
+            record.is_in(state, at_most);
+        }
+        let Some(at_most) = at_most else {
+            return;
+        };
+        let seconds = at_most.as_secs();
+        let message = match act {
+            Act::AskToStop => format!("asked to stop; it has {seconds} s to save what it has"),
+            _ => format!("being ended; killed in {seconds} s at the latest"),
+        };
+        let record = self.record.as_ref();
+        let progress = record.and_then(|record| record.story().progress);
+        self.tell(JobEvent::Tell(PeerMessage::JobStatus(JobStatus {
+            job_id: self.id.to_string(),
+            status: state.to_owned(),
+            progress: progress.unwrap_or_default(),
+            message: Some(message),
+            details: Some(json!({ "seconds_left": seconds })),
+        })));
+        self.tell(JobEvent::Ending { state, at_most });
+        // A Loaner hears it on the channel, where it cannot be later than what comes of it.
+        if let (Some(record), Some(channel), true) = (record, &self.channel, self.speaks_of_jobs())
+        {
+            let text = ChannelText::Own(OwnText::Job(record.summary())).to_text();
+            let channel = channel.clone();
+            self.plane.spawn(async move {
+                // A channel that is gone is reported on its own.
+                let _ = channel.send_text(&text).await;
+            });
         }
     }
 
@@ -108,6 +166,9 @@ impl JobPerformer {
                 } else {
                     self.trained()
                 };
+                if self.asked {
+                    result["stopped"] = json!(true);
+                }
                 if let Some(claim) = &self.claim {
                     result["output_path"] = json!(claim.output);
                 }
@@ -124,7 +185,7 @@ impl JobPerformer {
             Outcome::Failed(why) => {
                 // What stopped the job from outside is the reason then, whatever went wrong inside before.
                 let told = match why {
-                    Why::LinkLost | Why::Shutdown | Why::NoPackage => None,
+                    Why::LinkLost | Why::Shutdown | Why::NoPackage | Why::NotStopped => None,
                     Why::NotReceived
                     | Why::NotPrepared
                     | Why::CommandFailed
@@ -152,8 +213,27 @@ impl JobPerformer {
 
     /// Sends the terminal message both ways, and reports the end when it has left.
     pub(super) fn send_terminal(&mut self, outcome: Outcome) {
-        let (text, message) = self.terminal(outcome);
-        let last_word = self.last_word(outcome);
+        let (mut text, message) = self.terminal(outcome);
+        let mut last_word = self.last_word(outcome);
+        if let Some(record) = &self.record {
+            let (state, told) = match (outcome, &message) {
+                (Outcome::Failed(_), PeerMessage::JobFailed { error, .. }) => {
+                    ("failed", error.message.as_str())
+                }
+                (Outcome::Failed(_), _) => ("failed", ""),
+                (Outcome::Completed, _) if self.asked => {
+                    ("completed", "it was asked to stop, and did")
+                }
+                (Outcome::Completed, _) => ("completed", ""),
+                (Outcome::Cancelled, _) => ("cancelled", ""),
+            };
+            record.ended(state, told);
+            if self.speaks_of_jobs() {
+                text = ChannelText::Own(OwnText::Job(record.summary()));
+                last_word = None;
+            }
+        }
+        self.settings.records.sweep();
         tracing::info!(job = %self.id, holder = %self.holder, ?outcome, message = %text.to_text(), "the job is over");
         self.tell(JobEvent::Tell(message));
         let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());

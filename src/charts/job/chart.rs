@@ -1,5 +1,7 @@
 //! What the explorer and the drawing want to know of `job`.
 
+use std::time::Duration;
+
 use super::{Act, Input, Job, Out, Outcome, State, Timer};
 use crate::charts::machine::{self, Chart, chart_core};
 
@@ -30,6 +32,9 @@ impl Chart for Job {
             Input::PackFailed,
             Input::ResultsSent,
             Input::SendFailed,
+            Input::StopRequested {
+                deadline: Duration::from_secs(60),
+            },
             Input::CancelRequested,
             Input::LinkLost,
             Input::Shutdown,
@@ -39,17 +44,25 @@ impl Chart for Job {
     }
 
     fn timers() -> Vec<Timer> {
-        vec![Timer::Assignment, Timer::Grace, Timer::Cleaning]
+        vec![
+            Timer::Assignment,
+            Timer::Stop,
+            Timer::Grace,
+            Timer::Cleaning,
+        ]
     }
 
     fn guard(&self, event: &Input) -> &'static str {
         match (self.0.state(), event) {
-            (State::Running {}, Input::StepEnded { ok: true } | Input::RunEnded { ok: true }) => {
-                "all went well"
-            }
-            (State::Running {}, Input::StepEnded { ok: false } | Input::RunEnded { ok: false }) => {
-                "it failed"
-            }
+            (State::Stopping { late: true, .. }, Input::RunEnded { .. }) => "it was killed",
+            (
+                State::Running {} | State::Stopping { .. },
+                Input::StepEnded { ok: true } | Input::RunEnded { ok: true },
+            ) => "all went well",
+            (
+                State::Running {} | State::Stopping { .. },
+                Input::StepEnded { ok: false } | Input::RunEnded { ok: false },
+            ) => "it failed",
             (
                 State::Cleaning { outcome, .. },
                 Input::ScratchGone | Input::Fired(Timer::Cleaning),

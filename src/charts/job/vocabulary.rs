@@ -26,6 +26,8 @@ pub enum Why {
     NotReturned,
     /// The connection to the client is lost for good.
     LinkLost,
+    /// It was asked to stop, did not in time, and was killed.
+    NotStopped,
     /// The worker is shutting down.
     Shutdown,
 }
@@ -37,7 +39,7 @@ pub enum Outcome {
     Completed,
     /// It failed.
     Failed(Why),
-    /// The holder cancelled it.
+    /// Its user cancelled it.
     Cancelled,
 }
 
@@ -76,7 +78,12 @@ pub enum Input {
     ResultsSent,
     /// The results could not be sent.
     SendFailed,
-    /// The holder cancels.
+    /// Its user wants it to stop, and to have what it has by then.
+    StopRequested {
+        /// How long its command may take to save that; what the job says, at most ten minutes.
+        deadline: Duration,
+    },
+    /// Its user cancels.
     CancelRequested,
     /// The connection to the holder is lost for good.
     LinkLost,
@@ -95,6 +102,8 @@ pub enum Input {
 pub enum Timer {
     /// Until an assigned job without a package is given up.
     Assignment,
+    /// Until a command that was asked to stop is killed.
+    Stop,
     /// Until the process group is killed.
     Grace,
     /// Until the directory is taken for gone.
@@ -118,8 +127,10 @@ pub enum Act {
     Pack,
     /// Send the results.
     ReturnResults,
-    /// Stop what is under way; a process group gets SIGTERM.
-    StopWork,
+    /// Ask the command to end by its own signal, SIGINT unless the job says otherwise.
+    AskToStop,
+    /// End what is under way; a process group gets SIGTERM.
+    TerminateWork,
     /// Kill the process group.
     KillWork,
     /// Remove the job's directory.

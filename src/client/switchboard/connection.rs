@@ -301,7 +301,7 @@ fn package_key(secret: &[u8; 32], package: &Package) -> Digest {
 }
 
 /// `name`, or `name-2` and so on: results never replace what is there.
-fn free_name(dir: &Path, name: &str) -> String {
+pub(in crate::client) fn free_name(dir: &Path, name: &str) -> String {
     let path = Path::new(name);
     let stem = path
         .file_stem()

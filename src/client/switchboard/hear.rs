@@ -100,6 +100,18 @@ impl Client {
                     message: status.message.unwrap_or_default(),
                 });
             }
+            PeerMessage::JobStatus(status)
+                if status.job_id == self.job
+                    && !self.hears_of_jobs()
+                    && ["stopping", "terminating"].contains(&status.status.as_str()) =>
+            {
+                let seconds = status.details.as_ref();
+                let seconds = seconds.and_then(|details| details.get("seconds_left")?.as_u64());
+                self.ui.progress(Progress::Ending {
+                    state: status.status,
+                    seconds: seconds.unwrap_or_default(),
+                });
+            }
             // While the channel is open, the verdict comes on it, in its place behind the results.
             PeerMessage::JobFailed { job_id, error, .. } if job_id == self.job && !connected => {
                 self.detail = Some(error.message);
@@ -151,7 +163,10 @@ impl Client {
                 self.detail = Some(message);
                 self.feed(Input::JobOver { ok: false });
             }
-            ChannelText::JobCancelled { .. } => self.feed(Input::JobCancelled),
+            ChannelText::JobCancelled { .. } => {
+                self.detail = Some("it was cancelled".to_owned());
+                self.feed(Input::JobCancelled);
+            }
             other => tracing::debug!(message = ?other, "not for this client"),
         }
     }

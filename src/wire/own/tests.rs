@@ -16,6 +16,33 @@ fn versions() -> impl Strategy<Value = Versions> {
     })
 }
 
+fn summary() -> impl Strategy<Value = JobSummary> {
+    let results = ("[a-z]{1,9}", any::<u64>()).prop_map(|(name, size)| KeptResults { name, size });
+    (
+        ("[a-z0-9-]{0,9}", "[a-z]{1,9}", "[a-z]{1,9}", "\\PC{0,20}"),
+        (any::<u64>(), any::<u64>(), any::<u64>()),
+        proptest::option::of(any::<u64>()),
+        proptest::option::of(any::<u8>()),
+        proptest::option::of(results),
+    )
+        .prop_map(
+            |((id, name, state, message), (began, seconds, log), left, percent, results)| {
+                JobSummary {
+                    id,
+                    name,
+                    state,
+                    began,
+                    seconds,
+                    seconds_left: left,
+                    percent,
+                    message,
+                    log,
+                    results,
+                }
+            },
+        )
+}
+
 fn own_text() -> impl Strategy<Value = OwnText> {
     prop_oneof![
         versions().prop_map(OwnText::Hello),
@@ -41,6 +68,22 @@ fn own_text() -> impl Strategy<Value = OwnText> {
         any::<String>()
             .prop_filter("short", |text| text.len() <= 1024)
             .prop_map(|message| OwnText::Rejected { message }),
+        (any::<u64>(), any::<String>()).prop_map(|(at, text)| OwnText::LogPart { at, text }),
+        (any::<u64>(), any::<u64>()).prop_map(|(from, to)| OwnText::LogGap { from, to }),
+        any::<u64>().prop_map(|at| OwnText::LogEnd { at }),
+        "\\PC{0,20}".prop_map(|name| OwnText::StepStarted { name }),
+        ("\\PC{0,20}", any::<i32>()).prop_map(|(name, code)| OwnText::StepEnded { name, code }),
+        Just(OwnText::CommandsDone),
+        summary().prop_map(OwnText::Job),
+        Just(OwnText::ListJobs),
+        proptest::collection::vec(summary(), 0..5).prop_map(|jobs| OwnText::JobList { jobs }),
+        ("[a-z]{0,9}", any::<u64>(), any::<bool>())
+            .prop_map(|(job, from, follow)| OwnText::ReadLog { job, from, follow }),
+        "[a-z]{0,9}".prop_map(|job| OwnText::WatchJob { job }),
+        "[a-z]{0,9}".prop_map(|job| OwnText::StopJob { job }),
+        "[a-z]{0,9}".prop_map(|job| OwnText::CancelJob { job }),
+        "[a-z]{0,9}".prop_map(|job| OwnText::FetchResults { job }),
+        "\\PC{0,20}".prop_map(|message| OwnText::Denied { message }),
     ]
 }
 
@@ -82,7 +125,7 @@ fn the_words_look_like_this() {
     for (text, json) in [
         (
             OwnText::Hello(VERSIONS),
-            r#"{"type":"hello","lowest":1,"highest":1}"#.to_owned(),
+            r#"{"type":"hello","lowest":1,"highest":2}"#.to_owned(),
         ),
         (
             OwnText::Offer(FileOffer {
@@ -98,6 +141,49 @@ fn the_words_look_like_this() {
             format!(r#"{{"type":"check","at":9,"digest":"{hex}"}}"#),
         ),
         (OwnText::Verified, r#"{"type":"verified"}"#.to_owned()),
+        (
+            OwnText::LogPart {
+                at: 3,
+                text: "a\r\n".into(),
+            },
+            r#"{"type":"log_part","at":3,"text":"a\r\n"}"#.to_owned(),
+        ),
+        (
+            OwnText::StepEnded {
+                name: "fit".into(),
+                code: -2,
+            },
+            r#"{"type":"step_ended","name":"fit","code":-2}"#.to_owned(),
+        ),
+        (
+            OwnText::Job(JobSummary {
+                id: "j".into(),
+                name: "p.zip".into(),
+                state: "stopping".into(),
+                began: 5,
+                seconds: 6,
+                seconds_left: Some(7),
+                log: 8,
+                ..JobSummary::default()
+            }),
+            concat!(
+                r#"{"type":"job","id":"j","name":"p.zip","state":"stopping","began":5,"seconds":6,"#,
+                r#""seconds_left":7,"log":8}"#
+            )
+            .to_owned(),
+        ),
+        (
+            OwnText::ReadLog {
+                job: "j".into(),
+                from: 1,
+                follow: true,
+            },
+            r#"{"type":"read_log","job":"j","from":1,"follow":true}"#.to_owned(),
+        ),
+        (
+            OwnText::StopJob { job: "j".into() },
+            r#"{"type":"stop_job","job":"j"}"#.to_owned(),
+        ),
     ] {
         assert_eq!(text.to_text(), format!("LOANER_PEER::{json}"));
     }
@@ -113,6 +199,11 @@ fn what_makes_no_sense_is_refused() {
         r#"{"type":"offer","name":"x","size":-1}"#,
         r#"{"type":"check","at":1,"digest":"ab"}"#,
         r#"{"type":"hello","lowest":2,"highest":1}"#,
+        &json!({ "type": "stop_job", "job": "x".repeat(300) }).to_string(),
+        &json!({ "type": "denied", "message": "x".repeat(5000) }).to_string(),
+        &json!({ "type": "job_list", "jobs": vec![JobSummary::default(); MAX_JOBS + 1] }).to_string(),
+        &json!({ "type": "job_list", "jobs": [JobSummary { id: "x".repeat(300), ..JobSummary::default() }] })
+            .to_string(),
     ] {
         assert!(OwnText::parse(json).is_err(), "{json}");
     }

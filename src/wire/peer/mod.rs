@@ -61,6 +61,18 @@ pub enum PeerMessage {
         /// Why.
         error: JobError,
     },
+    /// Client to worker, between Loaners only: may I connect, to ask about my jobs?
+    #[serde(rename = "loaner_visit")]
+    Visit {},
+    /// Worker to client: yes, an offer is welcome within a minute; or no.
+    #[serde(rename = "loaner_visit_response")]
+    VisitResponse {
+        /// Whether it may.
+        accepted: bool,
+        /// Why not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A message of a type that is not known. It is logged and changes nothing.
     #[serde(skip)]
     Unknown {
@@ -116,6 +128,11 @@ impl PeerMessage {
                 job_id: fields.job_id()?,
                 status: fields.text("status", MAX_ID_BYTES)?,
                 error: JobError::parse(Fields(fields.need_object("error")?))?,
+            },
+            "loaner_visit" => Self::Visit {},
+            "loaner_visit_response" => Self::VisitResponse {
+                accepted: fields.flag("accepted")?,
+                reason: fields.opt_text("reason")?,
             },
             other => Self::Unknown {
                 kind: excerpt(other),

@@ -58,7 +58,7 @@ fn the_properties_have_the_names_of_the_protocol() {
     let expected = json!({"gpu_memory_mb": 16384, "gpu_model": "NVIDIA RTX A5000", "sleap_version": "unknown",
         "cuda_version": "12.8", "hostname": "gpu-01", "max_concurrent_jobs": 1,
         "supported_models": ["base", "centroid", "topdown"], "supported_job_types": ["training", "inference"],
-        "loaner": env!("CARGO_PKG_VERSION"), "loaner_peer": [1, 1], "driver_version": "570.86.15",
+        "loaner": env!("CARGO_PKG_VERSION"), "loaner_peer": [1, 2], "driver_version": "570.86.15",
         "gpus": [{"model": "NVIDIA RTX A5000", "memory_total_mb": 16384, "memory_free_mb": 16000,
             "utilization": 0.25, "temperature_c": 40, "processes": 1}]});
     assert_eq!(properties, expected);

@@ -114,7 +114,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 }
 
 /// How many of the bytes remain when a character cut in two at their end is left for later.
-fn whole_characters(bytes: &[u8]) -> usize {
+pub(super) fn whole_characters(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(3);
     match bytes[tail..].iter().rposition(|byte| byte & 0xC0 != 0x80) {
         Some(at)

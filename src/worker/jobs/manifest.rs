@@ -14,8 +14,8 @@
 //! disk = "10 GB"
 //!
 //! [job.stop]                        # how the command wants to be told to stop
-//! signal = "INT"                    # or "TERM", which is the default
-//! deadline = "60s"                  # how long it then has; 10 s unless given
+//! signal = "TERM"                   # or "INT", which is the default
+//! deadline = "60s"                  # how long it then has; 60 s unless given
 //!
 //! [job.progress]
 //! format = "json"                   # or "lines", which is the default
@@ -38,7 +38,7 @@ pub const MANIFEST: &str = "loaner.toml";
 /// Largest manifest that is read, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
 /// How long a command has between the signal and SIGKILL, unless its manifest says otherwise.
-pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
+pub const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A manifest that cannot be used, with the place of the mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -98,7 +98,7 @@ pub struct Stop {
 impl Default for Stop {
     fn default() -> Self {
         Stop {
-            signal: StopSignal::Term,
+            signal: StopSignal::Int,
             deadline: STOP_DEADLINE,
         }
     }
@@ -108,10 +108,21 @@ impl Default for Stop {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StopSignal {
     /// SIGINT, which is `KeyboardInterrupt` in Python.
+    #[default]
     Int,
     /// SIGTERM.
-    #[default]
     Term,
+}
+
+impl StopSignal {
+    /// Whether an exit code (negative for a signal) is how a command ends that follows this signal and nothing else.
+    pub fn ended_with(self, code: i32) -> bool {
+        let number = match self {
+            StopSignal::Int => 2,
+            StopSignal::Term => 15,
+        };
+        code == -number || code == 128 + number
+    }
 }
 
 /// How a command tells its progress, see [`progress`](super::progress).

@@ -1,19 +1,23 @@
-//! The commands of a job, run one after the other, and what the client hears of them: output and progress on their way.
-//! At a limit they end.
+//! The commands of a job, run one after the other: their output goes to the job's log, and from there to the client. At a
+//! limit they end, and when they are asked to.
 
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::log::{Log, LogWriter};
 use super::manifest::Terms;
 use super::plan::{PlanKind, Step};
 use super::process::{LineReader, LogLine, RunningStep};
 use super::progress::{Meter, Progress};
+use super::view::View;
 use super::watch::Watch;
 use super::work::{Failure, Halt, Prepared};
 use crate::rtc::Channel;
+use crate::wire::own::OwnText;
 use crate::wire::{ChannelText, log_text};
 
 /// Something about one command.
@@ -37,30 +41,53 @@ pub struct RunEnd {
     pub failure: Option<Failure>,
 }
 
-/// Runs the commands one after the other; their output goes to the channel, line by line, as it comes. A training that
-/// fails does not keep the next from running, an inference that fails does (protocol page, 4.3 and 4.7); a command that
-/// cannot be started ends the run, and so does a limit that is reached.
+/// Where a run tells of itself.
+pub struct Audience {
+    /// The channel of the client.
+    pub channel: Channel,
+    /// The client is a Loaner that speaks Loaner's own words.
+    pub own: bool,
+    /// The job's log, and the same to be read.
+    pub log: (LogWriter, Log),
+    /// How long the commands may be held up in all by a client that does not keep up with their output.
+    pub patience: Duration,
+}
+
+/// Runs the commands one after the other; their output goes to the log line by line, as it comes, and the client follows. A
+/// training that fails does not keep the next from running, an inference that fails does (protocol page, 4.3 and 4.7); a
+/// command that cannot be started ends the run, and so does a limit that is reached, or a command that was asked to stop.
 pub async fn run(
     prepared: &Prepared,
     keeper: &Path,
-    channel: &Channel,
+    audience: Audience,
     halt: watch::Receiver<Halt>,
     tell: impl Fn(StepNews),
 ) -> RunEnd {
     let words = Words {
         infers: prepared.plan.kind == PlanKind::Inference,
+        own: audience.own,
     };
-    let client = Client {
-        channel,
+    let (writer, log) = audience.log;
+    let channel = audience.channel;
+    let view = View::start(
+        &log,
+        channel.clone(),
+        words,
+        halt.clone(),
+        audience.patience,
+    );
+    let mut client = Client {
+        channel: &channel,
         halt: &halt,
         tell: &tell,
-        words,
+        log: writer,
+        view,
     };
     let mut failure = None;
     let grant = &prepared.grant;
     let watch = Watch::new(grant.time_limit, &prepared.dirs(), grant.disk);
     let mut limit = Box::pin(watch.reached());
-    if words.infers && *halt.borrow() == Halt::Go {
+    if words.infers && !words.own && *halt.borrow() == Halt::Go {
         client.say(ChannelText::InferenceStart).await;
     }
     for step in &prepared.plan.steps {
@@ -72,7 +99,7 @@ pub async fn run(
         let end = match client.run(step, prepared, keeper, limit.as_mut()).await {
             Ok(end) => end,
             Err(message) => {
-                client.send(&words.text(&message, false)).await;
+                client.log.say(&message).await;
                 failure.get_or_insert(Failure::new("EXECUTION_ERROR", message));
                 client.say(words.failed(&step.name, 127)).await;
                 tell(StepNews::Ended { ok: false });
@@ -81,7 +108,9 @@ pub async fn run(
         };
         let StepEnd { code, limit } = end;
         let over = limit.is_some();
-        let ok = code == 0 && !over;
+        let asked = *halt.borrow() == Halt::Stop;
+        let stopped = asked && prepared.plan.terms.stop.signal.ended_with(code);
+        let ok = (code == 0 || stopped) && !over;
         if ok {
             client.say(words.ended(&step.name)).await;
         } else {
@@ -96,21 +125,27 @@ pub async fn run(
         }
     }
     // An inference is done when its result has been sent, and says so then.
-    if *halt.borrow() == Halt::Go && !words.infers {
-        client.say(ChannelText::TrainingJobsDone).await;
+    if *halt.borrow() <= Halt::Stop && !words.infers {
+        client.say(words.done()).await;
     }
+    client.log.flush().await;
     RunEnd { failure }
 }
 
 /// How a run speaks: training and inference have words of their own.
 #[derive(Debug, Clone, Copy)]
-struct Words {
-    infers: bool,
+pub(super) struct Words {
+    pub infers: bool,
+    /// To a Loaner client, in Loaner's own words.
+    pub own: bool,
 }
 
 impl Words {
     fn started(self, name: &str) -> ChannelText {
         let name = name.to_owned();
+        if self.own {
+            return ChannelText::Own(OwnText::StepStarted { name });
+        }
         if self.infers {
             ChannelText::InferenceJobStart(name)
         } else {
@@ -120,6 +155,9 @@ impl Words {
 
     fn ended(self, name: &str) -> ChannelText {
         let name = name.to_owned();
+        if self.own {
+            return ChannelText::Own(OwnText::StepEnded { name, code: 0 });
+        }
         if self.infers {
             ChannelText::InferenceJobEnd(name)
         } else {
@@ -129,10 +167,21 @@ impl Words {
 
     fn failed(self, name: &str, code: i32) -> ChannelText {
         let name = name.to_owned();
+        if self.own {
+            return ChannelText::Own(OwnText::StepEnded { name, code });
+        }
         if self.infers {
             ChannelText::InferenceJobError { name, code }
         } else {
             ChannelText::TrainJobError { name, code }
+        }
+    }
+
+    fn done(self) -> ChannelText {
+        if self.own {
+            ChannelText::Own(OwnText::CommandsDone)
+        } else {
+            ChannelText::TrainingJobsDone
         }
     }
 
@@ -148,7 +197,7 @@ impl Words {
 
     /// A line as it goes to the client: `text\n`, or `\rtext` where it overwrites the one before. A line of an inference
     /// stands behind a word of its own, without its end.
-    fn text(self, line: &str, overwrite: bool) -> String {
+    pub fn line(self, line: &str, overwrite: bool) -> String {
         match (self.infers, overwrite) {
             (false, false) => format!("{}\n", log_text(line)),
             (false, true) => format!("\r{}", log_text(line)),
@@ -170,23 +219,25 @@ struct Client<'a, T> {
     channel: &'a Channel,
     halt: &'a watch::Receiver<Halt>,
     tell: &'a T,
-    words: Words,
+    log: LogWriter,
+    view: View,
 }
 
 impl<T: Fn(StepNews)> Client<'_, T> {
     async fn run(
-        &self,
+        &mut self,
         step: &Step,
         prepared: &Prepared,
         keeper: &Path,
         mut limit: Pin<&mut impl Future<Output = Failure>>,
     ) -> Result<StepEnd, String> {
         let halt = self.halt;
+        let terms = &prepared.plan.terms;
         let mut running =
             RunningStep::spawn(step, &prepared.root, keeper).map_err(|error| error.to_string())?;
         let mut lines = running.lines();
-        let mut meter = Meter::new(prepared.plan.terms.progress);
-        let mut reached = None;
+        let mut meter = Meter::new(terms.progress);
+        let (mut reached, mut asked) = (None, false);
         loop {
             tokio::select! {
                 line = lines.next() => match line {
@@ -199,47 +250,42 @@ impl<T: Fn(StepNews)> Client<'_, T> {
                     },
                     None => break,
                 },
+                () = self.log.due() => self.log.flush().await,
                 progress = meter.due() => (self.tell)(StepNews::Progress(progress)),
                 failure = limit.as_mut() => {
                     reached = Some(failure);
                     break;
                 }
-                () = halted(halt, Halt::Stop) => {
-                    running.terminate();
-                    // Its last words are read, so that it is not held up at them; nobody waits for them.
-                    tokio::select! {
-                        () = async { while lines.next().await.is_some() {} } => {}
-                        () = halted(halt, Halt::Kill) => running.kill(),
-                    }
-                    break;
+                () = halted(halt, Halt::Stop), if !asked => {
+                    asked = true;
+                    running.ask_to_stop(terms.stop.signal);
                 }
+                () = halted(halt, Halt::Terminate) => break,
             }
         }
         if let Some(failure) = &reached {
-            self.send(&self.words.text(&failure.message, false)).await;
-            self.stop(&running, &mut lines, &mut meter, &prepared.plan.terms)
-                .await;
+            self.log.say(&failure.message).await;
+            self.stop(&running, &mut lines, &mut meter, terms).await;
+        }
+        if *halt.borrow() >= Halt::Terminate {
+            self.terminate(&running, &mut lines).await;
         }
         if let Some(progress) = meter.last() {
             (self.tell)(StepNews::Progress(progress));
         }
-        let code = tokio::select! {
-            exit = running.wait() => exit.code,
-            failure = limit.as_mut(), if reached.is_none() => {
-                // Its output has ended, and it has not.
-                reached = Some(failure);
-                self.stop(&running, &mut lines, &mut meter, &prepared.plan.terms).await;
-                running.wait().await.code
-            }
-            () = halted(halt, Halt::Stop) => {
-                running.terminate();
-                tokio::select! {
-                    exit = running.wait() => exit.code,
-                    () = halted(halt, Halt::Kill) => {
-                        running.kill();
-                        running.wait().await.code
-                    }
+        let code = loop {
+            tokio::select! {
+                exit = running.wait() => break exit.code,
+                failure = limit.as_mut(), if reached.is_none() => {
+                    // Its output has ended, and it has not.
+                    reached = Some(failure);
+                    self.stop(&running, &mut lines, &mut meter, terms).await;
                 }
+                () = halted(halt, Halt::Stop), if !asked => {
+                    asked = true;
+                    running.ask_to_stop(terms.stop.signal);
+                }
+                () = halted(halt, Halt::Terminate) => self.terminate(&running, &mut lines).await,
             }
         };
         Ok(StepEnd {
@@ -248,32 +294,44 @@ impl<T: Fn(StepNews)> Client<'_, T> {
         })
     }
 
-    /// Output goes to the client; progress waits until it is due.
-    async fn pass_on(&self, line: &LogLine, meter: &mut Meter) {
-        if !meter.heard(&line.text) {
-            self.send(&self.words.text(&line.text, line.overwrite))
-                .await;
+    /// Output goes to the log, and the client follows; progress waits until it is due.
+    async fn pass_on(&mut self, line: &LogLine, meter: &mut Meter) {
+        if meter.heard(&line.text) {
+            return;
+        }
+        self.log.line(line).await;
+        let written = self.log.written();
+        tokio::select! {
+            () = self.view.keep_up(written) => {}
+            () = halted(self.halt, Halt::Terminate) => {}
         }
     }
 
     /// Stops a command as it wants to be stopped: its signal, its deadline, SIGKILL. Its last words are passed on.
     async fn stop(
-        &self,
+        &mut self,
         running: &RunningStep,
         lines: &mut LineReader,
         meter: &mut Meter,
         terms: &Terms,
     ) {
         running.ask_to_stop(terms.stop.signal);
+        let halt = self.halt;
         let last_words = async {
-            while let Some(line) = lines.next().await {
-                self.pass_on(&line, meter).await;
+            loop {
+                tokio::select! {
+                    line = lines.next() => match line {
+                        Some(line) => self.pass_on(&line, meter).await,
+                        None => break,
+                    },
+                    () = self.log.due() => self.log.flush().await,
+                }
             }
             running.gone().await;
         };
         let stopped = tokio::select! {
             stopped = timeout(terms.stop.deadline, last_words) => stopped.is_ok(),
-            () = halted(self.halt, Halt::Kill) => false,
+            () = halted(halt, Halt::Kill) => false,
         };
         if !stopped {
             running.kill();
@@ -281,24 +339,54 @@ impl<T: Fn(StepNews)> Client<'_, T> {
         }
     }
 
-    async fn say(&self, text: ChannelText) {
-        self.send(&text.to_text()).await;
+    /// Ends a command: SIGTERM now, SIGKILL when it is time. Its last words are logged, so that it is not held up at them;
+    /// nobody waits for them.
+    async fn terminate(&mut self, running: &RunningStep, lines: &mut LineReader) {
+        if *self.halt.borrow() < Halt::Kill {
+            running.terminate();
+        }
+        let log = &mut self.log;
+        let last_words = async {
+            loop {
+                tokio::select! {
+                    line = lines.next() => match line {
+                        Some(line) => log.line(&line).await,
+                        None => break,
+                    },
+                    () = log.due() => log.flush().await,
+                }
+            }
+            running.gone().await;
+        };
+        tokio::select! {
+            () = last_words => {}
+            () = halted(self.halt, Halt::Kill) => {
+                running.kill();
+                running.gone().await;
+            }
+        }
     }
 
-    /// Sends one text, and waits for room in the channel's buffer, but not past the end of the job.
-    async fn send(&self, text: &str) {
+    /// Says something in its place: behind all of the output that came before.
+    async fn say(&mut self, text: ChannelText) {
         tokio::select! {
-            sent = self.channel.send_text(text) => {
+            () = self.view.catch_up(&mut self.log) => {}
+            () = halted(self.halt, Halt::Terminate) => return,
+        }
+        let text = text.to_text();
+        tokio::select! {
+            sent = self.channel.send_text(&text) => {
                 if let Err(error) = sent {
                     tracing::debug!(%error, "a text for the client was not sent");
                 }
             }
-            () = halted(self.halt, Halt::Stop) => {}
+            () = halted(self.halt, Halt::Terminate) => {}
         }
     }
 }
 
-async fn halted(halt: &watch::Receiver<Halt>, level: Halt) {
+/// Waits until a job is to end as urgently as this.
+pub(super) async fn halted(halt: &watch::Receiver<Halt>, level: Halt) {
     // A sender that is gone means that the job's actor is gone: nothing must go on without it.
     let _ = halt.clone().wait_for(|now| *now >= level).await;
 }

@@ -15,8 +15,9 @@ use crate::charts::job::Why;
 use crate::files::Partials;
 use crate::wire::PackageKind;
 use crate::worker::policy::{Asker, Grant, Policy};
+use crate::worker::records::Records;
 
-pub use super::run::{RunEnd, StepNews, run};
+pub use super::run::{Audience, RunEnd, StepNews, run};
 
 /// The code of an inference package without its script (protocol page, 3.8).
 pub const NO_TRACK_SCRIPT: &str = "TRACK_SCRIPT_NOT_FOUND";
@@ -38,6 +39,10 @@ pub struct JobSettings {
     pub max_package: u64,
     /// Where packages are kept that did not arrive whole, on the file system of the jobs' directories.
     pub partials: Partials,
+    /// What is kept of jobs.
+    pub records: Records,
+    /// How long the commands of a job may be held up in all by a client that does not keep up with their output.
+    pub patience: Duration,
 }
 
 /// Why a job failed, for the one who sent it.
@@ -85,6 +90,10 @@ pub fn failure_of(why: Why) -> Failure {
         Why::LinkLost => {
             Failure::passing("CONNECTION_LOST", "the connection to the client was lost")
         }
+        Why::NotStopped => Failure::new(
+            "NOT_STOPPED",
+            "it did not end in the time that it had for that, and was killed; what it had written is returned",
+        ),
         Why::Shutdown => Failure::passing("WORKER_SHUTDOWN", "the worker is shutting down"),
     }
 }
@@ -94,8 +103,10 @@ pub fn failure_of(why: Why) -> Failure {
 pub enum Halt {
     /// Not at all.
     Go,
-    /// SIGTERM.
+    /// They are asked to, by their own signal, and may take the time that they were given.
     Stop,
+    /// SIGTERM.
+    Terminate,
     /// SIGKILL.
     Kill,
 }

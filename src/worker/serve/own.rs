@@ -12,7 +12,13 @@ use crate::wire::own::{FileOffer, OwnText, VERSIONS, Versions};
 use crate::worker::jobs::receive::TransferError;
 
 /// What a Loaner peer says of the files that it is sent.
-pub type Heard = Arc<Mutex<mpsc::Receiver<OwnText>>>;
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// The version that is spoken.
+    pub version: u32,
+    /// Its answers.
+    pub answers: Arc<Mutex<mpsc::Receiver<OwnText>>>,
+}
 
 /// Answers of a client that wait to be heard; it has no reason to give more.
 const ANSWERS: usize = 8;
@@ -46,7 +52,24 @@ impl Server {
                     tracing::warn!(link = %self.link, "a client answered what nobody asked");
                 }
             }
-            OwnText::Welcome { .. } | OwnText::NoVersion { .. } | OwnText::Unknown => {
+            text @ (OwnText::ListJobs
+            | OwnText::ReadLog { .. }
+            | OwnText::WatchJob { .. }
+            | OwnText::StopJob { .. }
+            | OwnText::CancelJob { .. }
+            | OwnText::FetchResults { .. }) => self.asked(text).await,
+            OwnText::Welcome { .. }
+            | OwnText::NoVersion { .. }
+            | OwnText::LogPart { .. }
+            | OwnText::LogGap { .. }
+            | OwnText::LogEnd { .. }
+            | OwnText::StepStarted { .. }
+            | OwnText::StepEnded { .. }
+            | OwnText::CommandsDone
+            | OwnText::Job(_)
+            | OwnText::JobList { .. }
+            | OwnText::Denied { .. }
+            | OwnText::Unknown => {
                 tracing::debug!(link = %self.link, "not for a worker, or not known to this one");
             }
         }
@@ -59,7 +82,10 @@ impl Server {
         };
         if self.greeted.is_none() {
             let (answers, heard) = mpsc::channel(ANSWERS);
-            let heard = Arc::new(Mutex::new(heard));
+            let heard = Heard {
+                version,
+                answers: Arc::new(Mutex::new(heard)),
+            };
             self.greeted = Some(Greeted { answers, heard });
         }
         self.answer(OwnText::Welcome { version }).await;

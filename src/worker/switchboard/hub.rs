@@ -87,6 +87,9 @@ impl Worker {
                 self.is_of(&from, from_user);
                 let candidates = Vec::new();
                 self.offers.insert(from.clone(), Offer { sdp, candidates });
+                if self.visits.comes(&from) {
+                    return self.accept_offer(from, true, ctx);
+                }
                 self.availability
                     .do_send(Feed(AvailabilityInput::Offer { from }));
             }
@@ -196,6 +199,7 @@ impl Worker {
                     tracing::warn!(%from, job_id, "a cancel for a job that is not the sender's current one")
                 }
             },
+            PeerMessage::Visit {} => self.visit(from),
             PeerMessage::Unknown { kind } => {
                 tracing::warn!(%from, kind, "a peer message of an unknown type")
             }

@@ -9,7 +9,7 @@ use crate::charts::job::Input as JobInput;
 use crate::charts::peer::Lost;
 use crate::charts::session::Input as SessionInput;
 use crate::wire::ToHub;
-use crate::worker::serve::{Desk, serve};
+use crate::worker::serve::{Desk, Jobs, serve};
 use actix::prelude::*;
 
 impl Handler<LinkNews> for Worker {
@@ -23,7 +23,18 @@ impl Handler<LinkNews> for Worker {
                 tracing::warn!(link = %news.link, why, "only direct paths to the client are tried")
             }
             LinkEvent::Channel(channel) => {
+                let Some(link) = self.links.get(&news.link) else {
+                    return;
+                };
+                let jobs = Jobs {
+                    user: self.user_of(&link.peer),
+                    records: self.settings.records.clone(),
+                    order: ctx.address().recipient(),
+                    fetch: ctx.address().recipient(),
+                };
                 let desk = Desk {
+                    visits: link.visits,
+                    jobs,
                     announced: ctx.address().recipient(),
                     may_use: ctx.address().recipient(),
                     paths: self.paths.clone(),
@@ -74,6 +85,9 @@ impl Worker {
         };
         let peer = link.peer.clone();
         tracing::info!(link = %id, %peer, ?why, "the connection is lost");
+        if link.visits {
+            return;
+        }
         let others = self
             .links
             .iter()

@@ -23,7 +23,7 @@ impl Handler<Asked> for Worker {
         match asked.0 {
             Act::AcceptJob { to, job } => self.accept_job(&to, job),
             Act::RejectJob { to, job, reason } => self.reject_job(&to, job, reason),
-            Act::AcceptOffer { from } => self.accept_offer(from, ctx),
+            Act::AcceptOffer { from } => self.accept_offer(from, false, ctx),
             Act::RefuseOffer { to, status } => self.refuse_offer(to, status),
             Act::AdmitPackage { from } => self.admit_package(from, ctx),
             Act::RefusePackage { from } => {
@@ -89,7 +89,7 @@ impl Worker {
         );
     }
 
-    pub(super) fn accept_offer(&mut self, from: PeerId, ctx: &mut Context<Self>) {
+    pub(super) fn accept_offer(&mut self, from: PeerId, visits: bool, ctx: &mut Context<Self>) {
         let Some(offer) = self.offers.remove(&from) else {
             return;
         };
@@ -110,7 +110,12 @@ impl Worker {
         for candidate in offer.candidates {
             addr.do_send(RemoteCandidate(candidate));
         }
-        self.links.insert(id, Link { peer: from, addr });
+        let link = Link {
+            peer: from,
+            addr,
+            visits,
+        };
+        self.links.insert(id, link);
     }
 
     pub(super) fn refuse_offer(&mut self, to: PeerId, status: Status) {

@@ -78,9 +78,9 @@ impl TryFrom<Span> for Deadline {
 
 #[derive(Default, Deserialize)]
 enum Signal {
+    #[default]
     #[serde(rename = "INT")]
     Int,
-    #[default]
     #[serde(rename = "TERM")]
     Term,
 }

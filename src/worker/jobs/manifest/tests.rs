@@ -118,7 +118,7 @@ fn the_terms_of_a_job() {
     let manifest = Manifest::parse(
         "[job]\ncommand = \"x\"\ninputs = [\"*.py\", \"data/\"]\noutputs = [\"models/**\", \"*.csv\"]\n\
          [job.resources]\ngpu_memory = \"8 GB\"\ntime_limit = \"90m\"\ndisk = \"10 GB\"\n\
-         [job.stop]\nsignal = \"INT\"\ndeadline = \"60s\"\n[job.progress]\nformat = \"json\"\n",
+         [job.stop]\nsignal = \"TERM\"\ndeadline = \"45s\"\n[job.progress]\nformat = \"json\"\n",
     )
     .unwrap();
     assert_eq!(
@@ -136,8 +136,8 @@ fn the_terms_of_a_job() {
             disk: Some(10_000_000_000),
         },
         stop: Stop {
-            signal: StopSignal::Int,
-            deadline: Duration::from_secs(60),
+            signal: StopSignal::Term,
+            deadline: Duration::from_secs(45),
         },
         progress: ProgressFormat::Json,
         return_changed: false,
@@ -145,7 +145,8 @@ fn the_terms_of_a_job() {
     assert_eq!(manifest.terms, expected);
     let plain = Manifest::parse("[job]\ncommand = \"x\"\n").unwrap();
     assert_eq!(plain.terms, Terms::default());
-    assert_eq!(plain.terms.stop.deadline, Duration::from_secs(10));
+    assert_eq!(plain.terms.stop.deadline, Duration::from_secs(60));
+    assert_eq!(plain.terms.stop.signal, StopSignal::Int);
     assert!(plain.inputs.is_none());
 }
 

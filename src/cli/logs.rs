@@ -1,0 +1,138 @@
+//! `loaner logs`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use loaner::client::{Lines, Visit, VisitConfig, VisitError, VisitNews};
+use loaner::wire::own::OwnText;
+use serde_json::json;
+
+use super::args::LogsArgs;
+use super::asked::{Asked, failure};
+use super::exit::{Exit, Failure};
+use super::ui::printable;
+use super::{Signals, print};
+
+/// How often a connection that broke is made again before it is given up, and how long is waited before.
+const AGAIN: [u64; 6] = [1, 2, 4, 8, 16, 30];
+
+/// Shows a job's log, from an offset on.
+pub async fn run(args: LogsArgs, json: bool) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let follow = args.follow;
+    tokio::select! {
+        shown = show(args, json) => shown,
+        () = signals.next() => match follow {
+            true => Ok(()),
+            false => Err(Failure::say(Exit::Interrupted, "stopped by the user")),
+        },
+    }
+}
+
+async fn show(args: LogsArgs, json: bool) -> Result<(), Failure> {
+    let asked = Asked::new(args.asked).await?;
+    let none = "the worker remembers no job of yours";
+    let found = asked
+        .find(args.job.as_deref(), Path::new("."), |_| true, none)
+        .await?;
+    let mut log = Log {
+        job: found.job.id,
+        follow: args.follow,
+        at: args.from,
+        lines: Lines::default(),
+        json,
+    };
+    let mut visit = Some(found.visit);
+    let mut tries = AGAIN.iter();
+    loop {
+        let before = log.at;
+        let shown = match visit.take() {
+            Some(visit) => log.show(visit).await,
+            None => log.show_again(&found.config).await,
+        };
+        match shown {
+            Ok(()) => return Ok(()),
+            Err(VisitError::Denied(message)) => return Err(failure(VisitError::Denied(message))),
+            Err(error) if !log.follow => return Err(failure(error)),
+            Err(error) => {
+                if log.at > before {
+                    tries = AGAIN.iter();
+                }
+                let Some(wait) = tries.next() else {
+                    return Err(failure(error));
+                };
+                eprintln!("{error}; trying again in {wait} s, from offset {}", log.at);
+                tokio::time::sleep(Duration::from_secs(*wait)).await;
+            }
+        }
+    }
+}
+
+/// The log of a job, as far as it was shown.
+struct Log {
+    job: String,
+    follow: bool,
+    /// The offset of what comes next.
+    at: u64,
+    lines: Lines,
+    json: bool,
+}
+
+impl Log {
+    async fn show_again(&mut self, config: &VisitConfig) -> Result<(), VisitError> {
+        self.show(Visit::begin(config.clone(), Path::new(".")).await?)
+            .await
+    }
+
+    async fn show(&mut self, mut visit: Visit) -> Result<(), VisitError> {
+        let shown = self.read(&mut visit).await;
+        visit.end().await;
+        shown
+    }
+
+    async fn read(&mut self, visit: &mut Visit) -> Result<(), VisitError> {
+        visit
+            .say(OwnText::ReadLog {
+                job: self.job.clone(),
+                from: self.at,
+                follow: self.follow,
+            })
+            .await?;
+        loop {
+            match visit.hear().await? {
+                VisitNews::Said(OwnText::LogPart { at, text }) => self.part(at, &text),
+                VisitNews::Said(OwnText::LogEnd { at }) => {
+                    if self.json {
+                        print(
+                            true,
+                            &json!({ "event": "log_end", "offset": at }),
+                            String::new,
+                        );
+                    }
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn part(&mut self, at: u64, text: &str) {
+        self.at = at + text.len() as u64;
+        if self.json {
+            let event = json!({ "event": "log", "offset": at, "text": text });
+            return print(true, &event, String::new);
+        }
+        let terminal = std::io::stdout().is_terminal();
+        let mut out = std::io::stdout().lock();
+        self.lines.take(text, |line| {
+            // A reader that is gone is noticed by nobody but itself.
+            let _ = match line.strip_prefix('\r') {
+                Some(line) if terminal => write!(out, "\r{}", printable(line)),
+                Some(line) => writeln!(out, "{}", printable(line)),
+                None => write!(out, "{}", printable(line)),
+            };
+        });
+        let _ = out.flush();
+    }
+}

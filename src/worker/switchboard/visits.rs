@@ -1,0 +1,135 @@
+//! Visits: connections of clients that ask about their jobs. They need no reservation, and have nothing to do with who may use
+//! the worker.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+
+use super::Worker;
+use crate::actors::Feed;
+use crate::actors::job::StopJob;
+use crate::actors::transfer::{Direction, TransferEnded, transfer};
+use crate::charts::PeerId;
+use crate::charts::job::Input as JobInput;
+use crate::files::send_own_file;
+use crate::wire::PeerMessage;
+use crate::wire::own::FileOffer;
+use crate::worker::serve::{Fetch, JobOrder, Order};
+
+/// Visits at a time.
+const MAX_VISITS: usize = 8;
+/// How long a visit that was granted may take to connect.
+const GRANTED: Duration = Duration::from_secs(60);
+
+/// Visits that were granted, and have not come yet.
+#[derive(Default)]
+pub(super) struct Visits(HashMap<PeerId, Instant>);
+
+impl Visits {
+    /// Whether an offer of this peer is the visit that it was granted.
+    pub(super) fn comes(&mut self, peer: &PeerId) -> bool {
+        self.0
+            .remove(peer)
+            .is_some_and(|granted| granted.elapsed() < GRANTED)
+    }
+}
+
+impl Worker {
+    /// A client wants to ask about its jobs.
+    pub(super) fn visit(&mut self, from: PeerId) {
+        self.visits
+            .0
+            .retain(|_, granted| granted.elapsed() < GRANTED);
+        let here = self.links.values().filter(|link| link.visits).count();
+        let refused = if self.stopping {
+            Some("the worker is shutting down")
+        } else if here + self.visits.0.len() >= MAX_VISITS && !self.visits.0.contains_key(&from) {
+            Some("too many clients ask about their jobs just now; try again in a minute")
+        } else {
+            self.visits.0.insert(from.clone(), Instant::now());
+            None
+        };
+        let answer = PeerMessage::VisitResponse {
+            accepted: refused.is_none(),
+            reason: refused.map(str::to_owned),
+        };
+        self.tell(&from, answer);
+    }
+
+    /// The user of a peer; a hub that does not tell names users and peers alike.
+    pub(super) fn user_of(&self, peer: &PeerId) -> String {
+        self.users.get(peer).cloned().unwrap_or_default()
+    }
+}
+
+impl Handler<JobOrder> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, asked: JobOrder, _: &mut Self::Context) {
+        let current = self
+            .job
+            .as_ref()
+            .filter(|job| job.id.as_str() == asked.job && self.user_of(&job.holder) == asked.user);
+        let answer = match (current, asked.order) {
+            (None, _) => Err(format!("job {} does not run any more", asked.job)),
+            (Some(job), Order::Stop) => {
+                job.addr.do_send(StopJob);
+                Ok(())
+            }
+            (Some(job), Order::Cancel) => {
+                job.addr.do_send(Feed(JobInput::CancelRequested));
+                Ok(())
+            }
+        };
+        if answer.is_ok() {
+            tracing::info!(job = asked.job, user = asked.user, order = ?asked.order, "a job is told to end");
+        }
+        // Whoever asked may be gone.
+        let _ = asked.reply.send(answer);
+    }
+}
+
+impl Handler<Fetch> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, fetch: Fetch, ctx: &mut Self::Context) {
+        let Some((kept, key)) = fetch.record.kept_results() else {
+            return;
+        };
+        let (_, milestones) = transfer(
+            ctx.address().recipient(),
+            Direction::Out,
+            &format!("{} results", fetch.record.story().id),
+            Some(ctx.address().recipient()),
+        );
+        let offer = FileOffer {
+            name: kept.name,
+            size: kept.size,
+            key: Some(key),
+            hint: String::new(),
+        };
+        let path = fetch.record.results_path();
+        self.plane.spawn(async move {
+            let mut heard = fetch.heard.answers.lock().await;
+            let (begun, sent) = (|_| {}, |_| {});
+            send_own_file(
+                fetch.channel, path, offer, &mut heard, milestones, begun, sent,
+            )
+            .await;
+        });
+    }
+}
+
+impl Handler<TransferEnded> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, ended: TransferEnded, _: &mut Self::Context) {
+        match ended.result {
+            Ok(path) => {
+                tracing::info!(path = %path.display(), "results that waited are with their client")
+            }
+            Err(reason) => tracing::info!(reason, "results that wait did not get to their client"),
+        }
+    }
+}

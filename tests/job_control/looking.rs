@@ -1,0 +1,148 @@
+//! Logs and lists.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Ours;
+use super::support::{PATIENCE, Process};
+
+fn text(logs: &Process) -> String {
+    let parts = logs
+        .events()
+        .into_iter()
+        .filter(|event| event["event"] == "log");
+    parts
+        .map(|event| event["text"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The log of a job can be read while the job runs and after it, from any offset on; who follows it gets what is added, and ends
+/// with the job. The job is listed with its state and the length of its log.
+#[actix_rt::test]
+async fn a_log_is_read_and_followed_from_any_offset() {
+    let ours = Ours::new().await;
+    let script = format!(
+        "echo begun; printf '10%%\\r20%%\\r'; while [ ! -f '{0}' ]; do sleep 0.1; done; echo end",
+        ours.lab.dir.path().join("go").display()
+    );
+    let mut client = ours.run(&ours.package(&script, ""));
+    client
+        .event_where("output", PATIENCE, |event| event["text"] == "\r20%")
+        .await;
+
+    let mut now = ours.ask("logs", &[]);
+    assert_eq!(now.exit().await, 0, "{}", now.stdout());
+    assert_eq!(text(&now), "begun\n10%\r20%\r");
+    let mut follow = ours.ask("logs", &["-f", "--from", "6"]);
+    let first = follow.event("log").await;
+    assert_eq!(
+        (&first["offset"], &first["text"]),
+        (&json!(6), &json!("10%\r20%\r"))
+    );
+    let [job] = &ours.jobs().await[..] else {
+        panic!("{:?}", ours.jobs().await)
+    };
+    assert_eq!(
+        (&job["state"], &job["log"], &job["name"]),
+        (&json!("running"), &json!(14), &json!("p.zip"))
+    );
+    assert_eq!(job["worker"], Value::from(ours.lab.worker_id.clone()));
+
+    ours.lab.open_gate();
+    assert_eq!(client.exit().await, 0, "{}", client.stdout());
+    let end = follow.event("log_end").await;
+    assert_eq!(end["offset"], 18);
+    assert_eq!(follow.exit().await, 0);
+    assert_eq!(text(&follow), "10%\r20%\rend\n");
+    let id = job["id"].as_str().unwrap();
+    let mut later = ours.ask("logs", &[id, "--from", "14"]);
+    assert_eq!(later.exit().await, 0);
+    assert_eq!(text(&later), "end\n");
+    assert_eq!(ours.jobs().await[0]["state"], "completed");
+    let mut unknown = ours.ask("logs", &["nobody"]);
+    assert_eq!(unknown.exit().await, 8);
+}
+
+/// A client that reads nothing holds a job up for as long as the worker was told, and no longer: the job goes on, its log is
+/// complete, and the client is told how much it did not get.
+#[actix_rt::test]
+async fn a_client_that_does_not_read_does_not_stop_the_job() {
+    let ours = Ours::with(&["--allow-commands", "--output-wait", "0"]).await;
+    let over = ours.lab.dir.path().join("over");
+    let script = format!("seq 1 8000000; touch '{}'; echo last", over.display());
+    let mut client = ours.run(&ours.package(&script, ""));
+    client
+        .event_where("output", PATIENCE, |event| event["text"] == "1\n")
+        .await;
+    client.signal(nix::sys::signal::Signal::SIGSTOP);
+    super::support::until("the job has printed all", Duration::from_secs(300), || {
+        over.exists()
+    })
+    .await;
+    client.signal(nix::sys::signal::Signal::SIGCONT);
+    let gap = client
+        .event_where("left_out", Duration::from_secs(300), |_| true)
+        .await;
+    let (from, to) = (gap["from"].as_u64().unwrap(), gap["to"].as_u64().unwrap());
+    assert!(from < to);
+    client
+        .event_where("output", Duration::from_secs(300), |event| {
+            event["text"] == "last\n"
+        })
+        .await;
+    assert_eq!(client.exit_within(Duration::from_secs(300)).await, 0);
+    let length = ours.jobs().await[0]["log"].as_u64().unwrap();
+    let mut rest = ours.ask("logs", &["--from", &(length - 5).to_string()]);
+    assert_eq!(rest.exit().await, 0);
+    assert_eq!(text(&rest), "last\n");
+    assert_eq!(length, seq_bytes(8_000_000) + 5);
+}
+
+/// How many bytes `seq 1 LAST` prints.
+fn seq_bytes(last: u64) -> u64 {
+    (1..=last)
+        .map(|number| u64::from(number.ilog10()) + 2)
+        .sum()
+}
+
+/// What a worker remembers outlives it: the job, how it ended, and its log.
+#[actix_rt::test]
+async fn a_worker_remembers_its_jobs_over_a_restart() {
+    let mut ours = Ours::new().await;
+    let worker_state = ours.lab.dir.path().join("worker-state");
+    let flags = ["--state-dir", worker_state.to_str().unwrap()];
+    let (mut worker, id) = ours.lab.another_worker(&flags).await;
+    ours.lab.worker_id.clone_from(&id);
+    let package = ours.package("echo kept; exit 3", "");
+    let state = ours.state.to_str().unwrap().to_owned();
+    let mut client = ours
+        .lab
+        .run_in_room(&package, &["--worker", &id, "--state-dir", &state]);
+    assert_eq!(client.exit().await, 6, "{}", client.stdout());
+    worker.signal(nix::sys::signal::Signal::SIGKILL);
+    worker.exit().await;
+
+    let (_worker, id) = ours.lab.another_worker(&flags).await;
+    let asked = |command: &str| {
+        let lab = &ours.lab;
+        let args = [
+            command, "--json", "--hub", &lab.url, "--room", &lab.room, "--token", &lab.token,
+            "--worker", &id, "--state-dir", &state,
+        ];
+        Process::start(&args, &[])
+    };
+    let mut jobs = asked("jobs");
+    assert_eq!(jobs.exit().await, 0, "{}", jobs.stdout());
+    let [job] = &jobs.events()[..] else {
+        panic!("{}", jobs.stdout())
+    };
+    assert_eq!(job["state"], "failed");
+    assert!(
+        job["message"].as_str().unwrap().contains("exit code 3"),
+        "{job}"
+    );
+    let mut logs = asked("logs");
+    assert_eq!(logs.exit().await, 0, "{}", logs.stdout());
+    assert_eq!(text(&logs), "kept\n");
+}
