@@ -8,6 +8,8 @@
 
 #[path = "interop/alone.rs"]
 mod alone;
+#[path = "interop/curves.rs"]
+mod curves;
 #[path = "interop/foreign_client.rs"]
 mod foreign_client;
 #[path = "interop/foreign_worker.rs"]

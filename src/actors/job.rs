@@ -21,6 +21,7 @@ use crate::files::{send_file, send_own_file};
 use crate::rtc::{Channel, DataPlane};
 use crate::wire::fits_header;
 use crate::wire::own::FileOffer;
+use crate::worker::jobs::curves::Controls;
 use crate::worker::jobs::input;
 use crate::worker::jobs::output::OutputDir;
 use crate::worker::jobs::scratch::Scratch;
@@ -54,6 +55,7 @@ pub struct JobPerformer {
     scratch: Option<Scratch>,
     channel: Option<Channel>,
     heard: Option<Heard>,
+    controls: Controls,
     announcement: Option<Announcement>,
     /// For a package that is on the worker's side: what its client calls it, and where results go until they are there.
     claim: Option<Claim>,
@@ -96,6 +98,7 @@ pub fn job(
         scratch: Some(scratch),
         channel: None,
         heard: None,
+        controls: Controls::default(),
         announcement: None,
         claim: None,
         output: None,
@@ -150,11 +153,12 @@ impl JobPerformer {
             self.halt.subscribe(),
             ctx.address(),
         );
+        let controls = self.controls.clone();
         self.began = Instant::now();
         self.working = true;
         self.plane.spawn(async move {
             let steps = back.clone();
-            let end = work::run(&prepared, &keeper, &channel, halt, |news| {
+            let end = work::run(&prepared, &keeper, &channel, &controls, halt, |news| {
                 steps.do_send(Worked::Step(news))
             })
             .await;
@@ -330,6 +334,7 @@ impl Handler<Admit> for JobActor {
             limit,
             partials,
             milestones,
+            controls: performer.controls.clone(),
         }));
         self.feed(&Input::PackageAnnounced, ctx);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use loaner::client::{Progress, Ui};
+use loaner::client::{Progress, TrainerReport, Ui};
 use loaner::wire::PeerInfo;
 use loaner::worker::jobs::disk::human;
 use serde_json::json;
@@ -105,6 +105,19 @@ impl Terminal {
         bar.set_message(message);
     }
 
+    /// How a training is, by its trainer: on a terminal always the latest, in a pipe a line for each epoch.
+    fn reported(&self, report: &TrainerReport) {
+        let Some(line) = report.line() else {
+            return;
+        };
+        if let Some(bar) = self.bar().as_ref() {
+            return bar.set_message(line);
+        }
+        if report.event.as_deref() == Some("epoch_end") {
+            self.say(&line);
+        }
+    }
+
     fn at(&self, bytes: u64) {
         if let Some(bar) = self.bar().as_ref() {
             bar.set_position(bytes);
@@ -135,6 +148,7 @@ impl Terminal {
                 self.spin(format!("Running {name}"));
             }
             Progress::Job { fraction, message } => self.job(*fraction, message),
+            Progress::Reported(report) => self.reported(report),
             Progress::Ended { name, code: 0 } => self.spin(format!("{name} is done")),
             Progress::Ended { name, code } => {
                 self.finish();
@@ -176,6 +190,13 @@ impl Ui for Terminal {
             Progress::Job { fraction, message } => {
                 json!({ "event": "progress", "progress": fraction, "message": message })
             }
+            Progress::Reported(report) => json!({
+                "event": "progress_report",
+                "epoch": report.epoch,
+                "loss": report.loss,
+                "val_loss": report.val_loss,
+                "report": report.report,
+            }),
             Progress::Ended { name, code } => {
                 json!({ "event": "ended", "name": name, "code": code })
             }

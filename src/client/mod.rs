@@ -4,6 +4,7 @@ mod inbox;
 mod list;
 pub mod package;
 mod reader;
+mod report;
 mod switchboard;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 pub use self::inbox::{Inbox, InboxError, InboxMessage, InboxNews, ensure_identity, introduce};
 pub use self::list::{RoomNews, RoomWatch, list_workers};
 pub use self::package::{Command, Package, PackageError};
+pub use self::report::TrainerReport;
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;
 pub(crate) use self::switchboard::describe::describe;
@@ -104,6 +106,8 @@ pub enum Progress {
         /// What it says of it; may be empty.
         message: String,
     },
+    /// The trainer reports of itself.
+    Reported(TrainerReport),
     /// A command ended.
     Ended {
         /// Its name.

@@ -15,6 +15,7 @@ use crate::actors::peer::LinkId;
 use crate::files::{Flow, Reception};
 use crate::rtc::{Channel, Incoming};
 use crate::wire::{ChannelText, KEEP_ALIVE, PackageKind};
+use crate::worker::jobs::curves::Controls;
 use crate::worker::jobs::receive::{FileSink, SinkOptions};
 use crate::worker::paths::IoPaths;
 
@@ -67,6 +68,8 @@ struct Server {
     local: local::Local,
     kind: Option<PackageKind>,
     output_dir: Option<String>,
+    /// Lead to the trainings of the last package that came here.
+    controls: Controls,
     /// The client is a Loaner.
     greeted: Option<own::Greeted>,
     reception: Option<Reception>,
@@ -81,6 +84,7 @@ pub async fn serve(link: LinkId, channel: Channel, desk: Desk) {
         channel: channel.clone(),
         desk,
         local: local::Local::default(),
+        controls: Controls::default(),
         greeted: None,
         kind: None,
         output_dir: None,
@@ -169,6 +173,11 @@ impl Server {
             ChannelText::OutputDir(dir) => self.output_dir = Some(dir),
             ChannelText::FileMeta { name, size, .. } => self.announced(name, size).await,
             ChannelText::Own(text) => self.own(text).await,
+            ChannelText::ZmqCtrl(command) => {
+                if let Err(error) = self.controls.send(command) {
+                    tracing::warn!(link = %self.link, %error, "a command for a trainer changes nothing");
+                }
+            }
             ChannelText::EndOfFile => {
                 self.unwanted = false;
                 if let Some(reception) = &mut self.reception
@@ -217,7 +226,7 @@ impl Server {
     }
 
     /// Asks for a package to be let in, from wherever it comes.
-    async fn announce(&self, announcement: Announcement) -> Result<Admission, String> {
+    async fn announce(&mut self, announcement: Announcement) -> Result<Admission, String> {
         let (reply, answer) = oneshot::channel();
         self.desk.announced.do_send(Announced {
             link: self.link,
@@ -226,7 +235,9 @@ impl Server {
             heard: self.greeted.as_ref().map(|greeted| greeted.heard.clone()),
             reply,
         });
-        answer.await.unwrap_or_else(|_| Err(GONE.to_owned()))
+        let admission = answer.await.unwrap_or_else(|_| Err(GONE.to_owned()))?;
+        self.controls = admission.controls.clone();
+        Ok(admission)
     }
 
     /// Turns a file away; its bytes are not kept.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::curves::{Controls, Curves};
 use super::manifest::Terms;
 use super::plan::{PlanKind, Step};
 use super::process::{LineReader, LogLine, RunningStep};
@@ -37,13 +38,15 @@ pub struct RunEnd {
     pub failure: Option<Failure>,
 }
 
-/// Runs the commands one after the other; their output goes to the channel, line by line, as it comes. A training that
+/// Runs the commands one after the other; their output goes to the channel, line by line, as it comes, and so do the
+/// reports of a training, which `controls` command. A training that
 /// fails does not keep the next from running, an inference that fails does (protocol page, 4.3 and 4.7); a command that
 /// cannot be started ends the run, and so does a limit that is reached.
 pub async fn run(
     prepared: &Prepared,
     keeper: &Path,
     channel: &Channel,
+    controls: &Controls,
     halt: watch::Receiver<Halt>,
     tell: impl Fn(StepNews),
 ) -> RunEnd {
@@ -69,7 +72,12 @@ pub async fn run(
         }
         client.say(words.started(&step.name)).await;
         tell(StepNews::Started(step.name.clone()));
-        let end = match client.run(step, prepared, keeper, limit.as_mut()).await {
+        let curves = Curves::open(step, channel, controls).await;
+        let end = client.run(curves.step(), prepared, keeper, limit.as_mut());
+        let end = end.await;
+        let wanted = *halt.borrow() == Halt::Go;
+        curves.close(wanted).await;
+        let end = match end {
             Ok(end) => end,
             Err(message) => {
                 client.send(&words.text(&message, false)).await;
