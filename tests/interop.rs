@@ -16,6 +16,8 @@ mod foreign_client;
 mod foreign_worker;
 #[path = "interop/inference.rs"]
 mod inference;
+#[path = "interop/named.rs"]
+mod named;
 #[allow(dead_code)]
 #[path = "support/namespace.rs"]
 mod namespace;

@@ -132,6 +132,10 @@ impl Terminal {
                 self.spin(format!("The worker is reserved for job {job}"))
             }
             Progress::Connected => self.spin("Connected".to_owned()),
+            Progress::Naming { name } => self.spin(format!("Asking the worker for {name}")),
+            Progress::Found { name } => {
+                self.spin(format!("The worker has {name}, and prepares it"))
+            }
             Progress::Uploading { bytes } => self.transfer("Sending", *bytes),
             Progress::Continued { bytes } => {
                 self.say(&format!(
@@ -183,6 +187,8 @@ impl Ui for Terminal {
             Progress::Chosen { worker } => json!({ "event": "chosen", "worker": worker }),
             Progress::Reserved { job } => json!({ "event": "reserved", "job": job }),
             Progress::Connected => json!({ "event": "connected" }),
+            Progress::Naming { name } => json!({ "event": "naming", "input": name }),
+            Progress::Found { name } => json!({ "event": "found", "input": name }),
             Progress::Uploading { bytes } => json!({ "event": "uploading", "bytes": bytes }),
             Progress::Continued { bytes } => json!({ "event": "continued", "bytes": bytes }),
             Progress::Sent => json!({ "event": "sent" }),

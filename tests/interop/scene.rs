@@ -175,6 +175,12 @@ impl Scene {
         self.loaner("our client", &args)
     }
 
+    /// Our client, for a package that is at the worker.
+    pub fn run_named(&self, name: &str, worker: &Worker) -> Process {
+        let args = ["run", "--worker-input", name, "--session", &worker.session];
+        self.loaner("our client", &args)
+    }
+
     /// What a person sees of our client, in a pipe; its exit code is 0.
     pub fn shown(&self, package: &Path, target: &[&str]) -> String {
         let output = self
