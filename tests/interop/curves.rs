@@ -243,7 +243,7 @@ fn ports(scene: &Scene) -> [u16; 2] {
     command(&find().unwrap()).1
 }
 
-/// The client goes while it trains, or the training fails: the ports are free each time.
+/// The client goes while it trains, or the training fails, or is cancelled: the ports are free each time.
 #[test]
 fn the_ports_are_free_however_a_training_ends() {
     let Some(scene) = Scene::open() else { return };
@@ -266,6 +266,16 @@ fn the_ports_are_free_however_a_training_ends() {
         worker.status("available");
         until("free ports", PATIENCE, || !listens(&scene, ports));
     }
+
+    let package = scene.package(&[("centroid", &scene.trained(""))]);
+    let target = ["--session", &worker.session];
+    let mut client = scene.run(&package, &scene.directory("cancelled"), &target);
+    client.event("progress_report");
+    let ports = ports(&scene);
+    assert!(listens(&scene, ports));
+    client.interrupt();
+    worker.status("available");
+    until("free ports", PATIENCE, || !listens(&scene, ports));
 }
 
 /// Where no sockets can be had, it is trained all the same, the trainer is told to use none, and the client is told why
