@@ -8,12 +8,16 @@
 
 #[path = "interop/alone.rs"]
 mod alone;
+#[path = "interop/curves.rs"]
+mod curves;
 #[path = "interop/foreign_client.rs"]
 mod foreign_client;
 #[path = "interop/foreign_worker.rs"]
 mod foreign_worker;
 #[path = "interop/inference.rs"]
 mod inference;
+#[path = "interop/named.rs"]
+mod named;
 #[allow(dead_code)]
 #[path = "support/namespace.rs"]
 mod namespace;

@@ -21,6 +21,7 @@ use crate::files::{send_file, send_own_file};
 use crate::rtc::{Channel, DataPlane};
 use crate::wire::fits_header;
 use crate::wire::own::{FileOffer, SPEAKS_OF_JOBS};
+use crate::worker::jobs::curves::Controls;
 use crate::worker::jobs::input;
 use crate::worker::jobs::manifest::STOP_DEADLINE;
 use crate::worker::jobs::output::OutputDir;
@@ -56,6 +57,7 @@ pub struct JobPerformer {
     scratch: Option<Scratch>,
     channel: Option<Channel>,
     heard: Option<Heard>,
+    controls: Controls,
     announcement: Option<Announcement>,
     /// For a package that is on the worker's side: what its client calls it, and where results go until they are there.
     claim: Option<Claim>,
@@ -104,6 +106,7 @@ pub fn job(
         scratch: Some(scratch),
         channel: None,
         heard: None,
+        controls: Controls::default(),
         announcement: None,
         claim: None,
         output: None,
@@ -168,6 +171,7 @@ impl JobPerformer {
             own: self.speaks_of_jobs(),
             log: (writer, record.log().clone()),
             patience: self.settings.patience,
+            controls: self.controls.clone(),
         };
         let (keeper, halt, back) = (
             self.settings.keeper.clone(),
@@ -384,6 +388,7 @@ impl Handler<Admit> for JobActor {
             limit,
             partials,
             milestones,
+            controls: performer.controls.clone(),
         }));
         self.feed(&Input::PackageAnnounced, ctx);
     }

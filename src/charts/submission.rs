@@ -8,8 +8,10 @@ use statig::prelude::*;
 
 use super::machine::{self, Bound, any, statechart};
 
-use book::{break_off, done, fail, out_of_turn, over};
-pub use vocabulary::{ANSWER, Act, CANCEL, DIAL, DIALS, Input, RESULTS, Timer, VERDICT, Why};
+use book::{break_off, done, fail, out_of_turn, over, stays};
+pub use vocabulary::{
+    ANSWER, Act, CANCEL, DIAL, DIALS, Input, RESULTS, Timer, VALIDATION, VERDICT, Why,
+};
 
 type Out = machine::Out<Timer, Act>;
 
@@ -17,6 +19,8 @@ type Out = machine::Out<Timer, Act>;
 struct Rules {
     /// The worker negotiates and sends a terminal message: one of ours.
     negotiates: bool,
+    /// The package is at the worker: it is named instead of sent, and its results stay there.
+    named: bool,
 }
 
 statechart! {
@@ -27,6 +31,7 @@ statechart! {
         Choosing "choosing", Bound::Open("a person may take their time; Ctrl+C ends it"), "One of several workers is being chosen.";
         Requesting "requesting", Bound::Timer("Answer"), "The worker is asked for the job.";
         Dialling "dialling", Bound::Timer("Dial"), "A connection to the worker is being set up.";
+        Validating "validating", Bound::Timer("Validation"), "The worker is asked for a file of its own.";
         Sending "sending", Bound::Open("the transfer chart gives a stalled file up"), "The package is on its way.";
         Watching "watching", Bound::Open("a training takes as long as it takes; Ctrl+C or a lost link ends it"),
             "The job runs; its output is shown.";
@@ -66,7 +71,7 @@ impl Rules {
                 WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
                 WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
                 ResultsAnnounced, ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt,
-                JobCancelled, Fired
+                JobCancelled, FileFound, FileMissing, Fired
             ] => Super,
         }
     }
@@ -96,7 +101,8 @@ impl Rules {
             any![
                 Start, JobAccepted, JobRejected, WorkerBusy, WorkerLeft, ChannelOpen, DialFailed,
                 PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
-                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, FileFound, FileMissing,
+                Fired
             ] => Super,
         }
     }
@@ -114,7 +120,8 @@ impl Rules {
             any![
                 Start, WorkersFound, JobAccepted, JobRejected, WorkerBusy, WorkerLeft, ChannelOpen,
                 DialFailed, PackageSent, SendFailed, CommandsDone, ResultsAnnounced,
-                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled,
+                FileFound, FileMissing, Fired
             ] => Super,
         }
     }
@@ -141,7 +148,8 @@ impl Rules {
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, WorkerBusy, ChannelOpen, DialFailed,
                 PackageSent, SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived,
-                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, Fired
+                ReceiveFailed, JobOver, LinkLost, Interrupt, JobCancelled, FileFound, FileMissing,
+                Fired
             ] => Super,
         }
     }
@@ -159,11 +167,11 @@ impl Rules {
             Input::JobOver { ok: false } | Input::JobCancelled => {
                 break_off(context, Why::JobFailed)
             }
-            Input::JobOver { ok: true } => context.ignore("no package was sent yet"),
+            Input::JobOver { ok: true } => context.ignore("no package was sent or named yet"),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
                 WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
-                ResultsAnnounced, ResultsReceived, ReceiveFailed, Fired
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, FileFound, FileMissing, Fired
             ] => Super,
         }
     }
@@ -186,6 +194,7 @@ impl Rules {
     )]
     fn dialling(&mut self, attempt: &mut u8, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
+            Input::ChannelOpen if self.named => Transition(State::validating()),
             Input::ChannelOpen => Transition(State::sending()),
             Input::DialFailed | Input::LinkLost | Input::Fired(Timer::Dial) => {
                 context.act(Act::DropConnection);
@@ -202,7 +211,37 @@ impl Rules {
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, PackageSent,
                 SendFailed, CommandsDone, ResultsAnnounced, ResultsReceived, ReceiveFailed,
-                JobOver, Interrupt, JobCancelled, Fired
+                JobOver, Interrupt, JobCancelled, FileFound, FileMissing, Fired
+            ] => Super,
+        }
+    }
+
+    #[action]
+    fn enter_validating(context: &mut Out) {
+        context.arm(Timer::Validation, VALIDATION);
+        context.act(Act::NameFile);
+    }
+
+    #[action]
+    fn end_validating(context: &mut Out) {
+        context.cancel(Timer::Validation);
+    }
+
+    #[state(
+        superstate = "engaged",
+        entry_action = "enter_validating",
+        exit_action = "end_validating"
+    )]
+    fn validating(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::FileFound => Transition(State::watching()),
+            Input::FileMissing => self.release(context, Why::NoFile),
+            Input::Fired(Timer::Validation) => self.release(context, Why::NotValidated),
+            any![
+                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
+                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt,
+                JobCancelled, Fired
             ] => Super,
         }
     }
@@ -224,7 +263,7 @@ impl Rules {
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
                 WorkerLeft, ChannelOpen, DialFailed, ResultsReceived, ReceiveFailed, LinkLost,
-                Interrupt, JobCancelled, Fired
+                Interrupt, JobCancelled, FileFound, FileMissing, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -234,12 +273,13 @@ impl Rules {
     fn watching(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::CommandsDone { ok } => Transition(State::awaiting(*ok)),
+            Input::ResultsAnnounced if self.named => stays(context),
             Input::ResultsAnnounced => Transition(State::fetching(true, false)),
             Input::JobOver { ok: true } => done(context),
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
                 WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived,
-                ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+                ReceiveFailed, LinkLost, Interrupt, JobCancelled, FileFound, FileMissing, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -262,6 +302,7 @@ impl Rules {
     )]
     fn awaiting(&mut self, ok: &mut bool, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
+            Input::ResultsAnnounced if self.named => stays(context),
             Input::ResultsAnnounced => Transition(State::fetching(*ok, false)),
             Input::JobOver { ok: true } => done(context),
             Input::Fired(Timer::Results) if *ok => fail(context, Why::NotReceived),
@@ -269,7 +310,8 @@ impl Rules {
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
                 WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
-                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, Fired
+                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, FileFound,
+                FileMissing, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -305,7 +347,7 @@ impl Rules {
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
                 WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
-                ResultsAnnounced, LinkLost, Interrupt, JobCancelled, Fired
+                ResultsAnnounced, LinkLost, Interrupt, JobCancelled, FileFound, FileMissing, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -334,7 +376,7 @@ impl Rules {
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
                 WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
                 ResultsAnnounced, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
-                JobCancelled, Fired
+                JobCancelled, FileFound, FileMissing, Fired
             ]
             | Input::JobOver { ok: false } => Super,
         }
@@ -365,7 +407,8 @@ impl Rules {
             any![
                 Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
                 WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
-                ResultsAnnounced, ResultsReceived, ReceiveFailed, Interrupt, Fired
+                ResultsAnnounced, ResultsReceived, ReceiveFailed, Interrupt, FileFound,
+                FileMissing, Fired
             ] => Super,
         }
     }
@@ -382,9 +425,17 @@ impl Rules {
 }
 
 impl Submission {
-    /// A submission that has not begun.
+    /// A submission of a package that is sent; it has not begun.
     pub fn new() -> Self {
         Self::with(Rules::default())
+    }
+
+    /// A submission of a package that is at the worker; it has not begun.
+    pub fn named() -> Self {
+        Self::with(Rules {
+            named: true,
+            ..Rules::default()
+        })
     }
 }
 

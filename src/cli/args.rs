@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use loaner::actors::session::HubUrl;
 
+use loaner::client::WorkerInput;
 use loaner::wire::SessionString;
 use loaner::worker::quantity::Span;
 
@@ -215,13 +216,21 @@ pub struct WorkerArgs {
 /// `loaner run`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    override_usage = "loaner run [OPTIONS] <PACKAGE> --session <STRING> [-- COMMAND...]\n       loaner run [OPTIONS] <PACKAGE> --room <ID> --token <T> [--worker <ID> | --auto-select] [-- COMMAND...]",
-    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n  loaner run . --session sleap-session:eyJy... -- python train.py --epochs 10\n  loaner run . --session sleap-session:eyJy... --outputs 'models/**' -- sh -c 'make all'\n\nPACKAGE is a directory or a .zip file with a train-script.sh or track-script.sh\n(sleap-nn), or a loaner.toml (any command, where the worker allows it). Results arrive\nas a .zip in the output directory, those of a track-script.sh as the file that it\nnames; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nWith -- COMMAND, PACKAGE is any directory: it is packed, less what its .gitignore and\n.loanerignore files name, and the command runs in it at the worker. Every file that it\nmakes or changes comes back, unless --outputs or a loaner.toml in the directory says\nwhat does; that file may also set env, inputs, resources, stop and progress.\n\nA command tells its progress by printing lines like: ::loaner progress 3/10 loss=0.25\n\nExit codes and configuration: loaner --help"
+    override_usage = "loaner run [OPTIONS] <PACKAGE> --session <STRING> [-- COMMAND...]\n       loaner run [OPTIONS] <PACKAGE> --room <ID> --token <T> [--worker <ID> | --auto-select] [-- COMMAND...]\n       loaner run [OPTIONS] --worker-input <NAME> {--session <STRING> | --room <ID> --token <T>}",
+    after_help = "Examples:\n  loaner run examples/train --session sleap-session:eyJy...\n  loaner run labels.zip --room 4fad4e39 --token T --auto-select --min-gpu-memory 8000\n  loaner run . --session sleap-session:eyJy... -- python train.py --epochs 10\n  loaner run . --session sleap-session:eyJy... --outputs 'models/**' -- sh -c 'make all'\n  loaner run --worker-input flies/labels.zip --session sleap-session:eyJy...\n\nPACKAGE is a directory or a .zip file with a train-script.sh or track-script.sh\n(sleap-nn), or a loaner.toml (any command, where the worker allows it). Results arrive\nas a .zip in the output directory, those of a track-script.sh as the file that it\nnames; nothing there is ever replaced. Ctrl+C cancels the job at the worker and\nwaits until it is gone; twice leaves at once.\n\nWith -- COMMAND, PACKAGE is any directory: it is packed, less what its .gitignore and\n.loanerignore files name, and the command runs in it at the worker. Every file that it\nmakes or changes comes back, unless --outputs or a loaner.toml in the directory says\nwhat does; that file may also set env, inputs, resources, stop and progress.\n\nWith --worker-input, nothing is sent: the package is a file in the directory that the\nworker was given as --input-path. The results stay there too, in jobs/ID of its\n--output-path, and the last line says where.\n\nA command tells its progress by printing lines like: ::loaner progress 3/10 loss=0.25\n\nExit codes and configuration: loaner --help"
 )]
 pub struct RunArgs {
     /// The package: a directory, or a .zip file.
-    #[arg(value_name = "PACKAGE")]
-    pub package: PathBuf,
+    #[arg(value_name = "PACKAGE", required_unless_present = "worker_input")]
+    pub package: Option<PathBuf>,
+    /// Run this package of the worker's own instead: a file in its input directory, by its path there. Its results stay at the worker.
+    #[arg(
+        long,
+        env = "LOANER_WORKER_INPUT",
+        value_name = "NAME",
+        conflicts_with_all = ["package", "command", "outputs"]
+    )]
+    pub worker_input: Option<WorkerInput>,
     /// Run this in the directory, instead of what a loaner.toml in it says.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,

@@ -1,12 +1,13 @@
 //! `loaner run`.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use loaner::charts::submission::Why;
 use loaner::client::{
-    Choice, ClientConfig, ClientError, Command, Package, PackageError, Report, RunningClient,
+    Choice, ClientConfig, ClientError, Command, Package, PackageError, Report, RunningClient, Work,
 };
 use loaner::identity::{default_state_dir, own_secret};
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
@@ -27,23 +28,30 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     if let Some(warning) = check_socket_buffers() {
         tracing::warn!("{warning}");
     }
-    std::fs::create_dir_all(&args.output).map_err(|error| {
-        Failure::say(
-            Exit::File,
-            format!("{} cannot be made: {error}", args.output.display()),
-        )
-    })?;
-    let package = open(&args, &plane, &mut signals).await?;
-    let asked = package
-        .gpu_memory
-        .map_or(0, |bytes| bytes.div_ceil(1 << 20));
+    let (work, asked) = match (&args.worker_input, &args.package) {
+        (Some(input), _) => (Work::Named(input.clone()), 0),
+        (None, Some(path)) => {
+            std::fs::create_dir_all(&args.output).map_err(|error| {
+                Failure::say(
+                    Exit::File,
+                    format!("{} cannot be made: {error}", args.output.display()),
+                )
+            })?;
+            let package = open(&args, path, &plane, &mut signals).await?;
+            let asked = package
+                .gpu_memory
+                .map_or(0, |bytes| bytes.div_ceil(1 << 20));
+            (Work::Package(package), asked)
+        }
+        (None, None) => return Err(Failure::say(Exit::Usage, NOTHING)),
+    };
     let ui = Arc::new(Terminal::new(json));
     let secret = secret(&args);
     let config = ClientConfig {
         hub: super::client_access(args.at)?,
         room,
         choice,
-        package,
+        work,
         output_dir: args.output,
         min_gpu_memory_mb: args.min_gpu_memory.max(asked),
         rtc: RtcConfig::default(),
@@ -78,6 +86,10 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     }
 }
 
+/// Neither was given.
+const NOTHING: &str =
+    "what is to be run? Give PACKAGE, or --worker-input NAME for one that is at the worker";
+
 /// What lets an interrupted upload be continued. Without a place for it, uploads begin anew.
 fn secret(args: &RunArgs) -> Option<[u8; 32]> {
     let state = args.at.state_dir.clone().or_else(default_state_dir)?;
@@ -89,12 +101,13 @@ fn secret(args: &RunArgs) -> Option<[u8; 32]> {
 /// Packing a large directory takes a while, and Ctrl+C ends it.
 async fn open(
     args: &RunArgs,
+    path: &Path,
     plane: &DataPlane,
     signals: &mut Signals,
 ) -> Result<Package, Failure> {
     let command = command(args)?;
     let cancelled = Arc::new(AtomicBool::new(false));
-    let (path, flag) = (args.package.clone(), cancelled.clone());
+    let (path, flag) = (path.to_owned(), cancelled.clone());
     let mut opening = plane.spawn_blocking(move || match command {
         Some(command) => Package::with_command(&path, &command, &flag),
         None => Package::open(&path, &flag),
@@ -159,6 +172,14 @@ fn target(args: &RunArgs) -> Result<(RoomCredentials, Choice), Failure> {
 }
 
 fn show(report: &Report, json: bool) {
+    if let Some(place) = &report.at_worker {
+        let event = json!({
+            "event": "done", "job": report.job, "worker": report.worker, "results": null, "at_worker": place,
+        });
+        return print(json, &event, || {
+            format!("Done. The results are at the worker, in {place}")
+        });
+    }
     let Some(results) = &report.results else {
         let event =
             json!({ "event": "done", "job": report.job, "worker": report.worker, "results": null });
@@ -203,9 +224,13 @@ pub fn failure(error: ClientError) -> Failure {
         ClientError::Died(_) => Exit::Defect,
         ClientError::Failed { why, .. } => match why {
             Why::NoWorker | Why::Rejected => Exit::NoWorker,
-            Why::NoAnswer | Why::NotConnected | Why::NotSent | Why::LinkLost => Exit::Connection,
+            Why::NoAnswer
+            | Why::NotConnected
+            | Why::NotSent
+            | Why::NotValidated
+            | Why::LinkLost => Exit::Connection,
             Why::JobFailed => Exit::Job,
-            Why::NotReceived => Exit::File,
+            Why::NotReceived | Why::NoFile => Exit::File,
             Why::Interrupted => Exit::Interrupted,
         },
     };

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use loaner::client::{Progress, Ui};
+use loaner::client::{Progress, TrainerReport, Ui};
 use loaner::wire::PeerInfo;
 use loaner::worker::jobs::disk::human;
 use serde_json::json;
@@ -129,6 +129,19 @@ impl Terminal {
         bar.set_message(message);
     }
 
+    /// How a training is, by its trainer: on a terminal always the latest, in a pipe a line for each epoch.
+    fn reported(&self, report: &TrainerReport) {
+        let Some(line) = report.line() else {
+            return;
+        };
+        if let Some(bar) = self.bar().as_ref() {
+            return bar.set_message(line);
+        }
+        if report.event.as_deref() == Some("epoch_end") {
+            self.say(&line);
+        }
+    }
+
     fn at(&self, bytes: u64) {
         if let Some(bar) = self.bar().as_ref() {
             bar.set_position(bytes);
@@ -143,6 +156,10 @@ impl Terminal {
                 self.spin(format!("The worker is reserved for job {job}"))
             }
             Progress::Connected => self.spin("Connected".to_owned()),
+            Progress::Naming { name } => self.spin(format!("Asking the worker for {name}")),
+            Progress::Found { name } => {
+                self.spin(format!("The worker has {name}, and prepares it"))
+            }
             Progress::Uploading { bytes } => self.transfer("Sending", *bytes),
             Progress::Continued { bytes } => {
                 self.say(&format!(
@@ -168,6 +185,7 @@ impl Terminal {
                 "{} of output came too fast and are left out here; `loaner logs` has them, from offset {from}",
                 human(to.saturating_sub(*from))
             )),
+            Progress::Reported(report) => self.reported(report),
             Progress::Ended { name, code: 0 } => self.spin(format!("{name} is done")),
             Progress::Ended { name, code } => {
                 self.finish();
@@ -202,6 +220,8 @@ impl Ui for Terminal {
             Progress::Chosen { worker } => json!({ "event": "chosen", "worker": worker }),
             Progress::Reserved { job } => json!({ "event": "reserved", "job": job }),
             Progress::Connected => json!({ "event": "connected" }),
+            Progress::Naming { name } => json!({ "event": "naming", "input": name }),
+            Progress::Found { name } => json!({ "event": "found", "input": name }),
             Progress::Uploading { bytes } => json!({ "event": "uploading", "bytes": bytes }),
             Progress::Continued { bytes } => json!({ "event": "continued", "bytes": bytes }),
             Progress::Sent => json!({ "event": "sent" }),
@@ -215,6 +235,13 @@ impl Ui for Terminal {
             Progress::LeftOut { from, to } => {
                 json!({ "event": "left_out", "from": from, "to": to })
             }
+            Progress::Reported(report) => json!({
+                "event": "progress_report",
+                "epoch": report.epoch,
+                "loss": report.loss,
+                "val_loss": report.val_loss,
+                "report": report.report,
+            }),
             Progress::Ended { name, code } => {
                 json!({ "event": "ended", "name": name, "code": code })
             }

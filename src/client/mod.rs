@@ -1,10 +1,12 @@
 //! The client, assembled: find a worker, reserve it, send a package, watch it run, get the results.
 
 mod inbox;
+mod input;
 mod lines;
 mod list;
 pub mod package;
 mod reader;
+mod report;
 mod switchboard;
 mod visit;
 
@@ -15,9 +17,11 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 pub use self::inbox::{Inbox, InboxError, InboxMessage, InboxNews, ensure_identity, introduce};
+pub use self::input::{InputError, WorkerInput};
 pub use self::lines::Lines;
 pub use self::list::{RoomNews, RoomWatch, list_workers};
 pub use self::package::{Command, Package, PackageError};
+pub use self::report::TrainerReport;
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;
 pub(crate) use self::switchboard::describe::describe;
@@ -38,6 +42,15 @@ pub enum Choice {
     Ask,
 }
 
+/// What is to be run.
+#[derive(Debug)]
+pub enum Work {
+    /// A package that is sent.
+    Package(Package),
+    /// A package that is at the worker; its results stay there.
+    Named(WorkerInput),
+}
+
 /// What a submission is made of.
 pub struct ClientConfig {
     /// The hub.
@@ -46,8 +59,8 @@ pub struct ClientConfig {
     pub room: RoomCredentials,
     /// Which worker of it.
     pub choice: Choice,
-    /// What to send.
-    pub package: Package,
+    /// What is to be run.
+    pub work: Work,
     /// Where the results go, and nothing else.
     pub output_dir: PathBuf,
     /// The least GPU memory that will do, in MiB.
@@ -79,6 +92,16 @@ pub enum Progress {
     },
     /// The data channel is open.
     Connected,
+    /// The worker is asked for a file of its own.
+    Naming {
+        /// Its path in the worker's input directory.
+        name: String,
+    },
+    /// It has the file, and runs it.
+    Found {
+        /// Its path in the worker's input directory.
+        name: String,
+    },
     /// The package is on its way.
     Uploading {
         /// Its size in bytes.
@@ -122,6 +145,8 @@ pub enum Progress {
         /// Up to this one.
         to: u64,
     },
+    /// The trainer reports of itself.
+    Reported(TrainerReport),
     /// A command ended.
     Ended {
         /// Its name.
@@ -175,6 +200,8 @@ pub struct Report {
     pub worker: String,
     /// The archive of results, if the job returned anything.
     pub results: Option<PathBuf>,
+    /// Where results are at the worker, if they stayed there.
+    pub at_worker: Option<String>,
 }
 
 /// Why there is no result.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::lines::Lines;
-use super::{Progress, Ui};
+use super::{Progress, TrainerReport, Ui};
 use crate::actors::peer::LinkId;
 use crate::actors::transfer::Milestones;
 use crate::files::{Flow, OwnSink, Partials, Reception};
@@ -121,6 +121,10 @@ impl Reader {
             Ok(ChannelText::TrackLog(text)) => {
                 self.ui
                     .output(&format!("{}\n", text.trim_end_matches(['\r', '\n'])));
+            }
+            Ok(ChannelText::ProgressReport(json)) => {
+                self.ui
+                    .progress(Progress::Reported(TrainerReport::read(&json)));
             }
             Ok(ChannelText::FileMeta { name, size, .. }) => {
                 self.announced(name, size, None).await;

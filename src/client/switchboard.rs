@@ -5,6 +5,7 @@ mod connection;
 pub(super) mod describe;
 mod find;
 mod hear;
+mod named;
 mod outcome;
 
 pub(super) use self::connection::free_name;
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::inbox::introduce;
 use super::reader::ResultsComing;
-use super::{Choice, ClientConfig, ClientError, Package, Progress, Report, Ui};
+use super::{Choice, ClientConfig, ClientError, Progress, Report, Ui, Work};
 use crate::actors::peer::{LinkId, PeerActor};
 use crate::actors::session::{HubAccess, Send, SessionActor, SessionNews, session};
 use crate::actors::submission::{SubmissionActor, SubmissionPerformer, Wanted};
@@ -56,7 +57,7 @@ pub struct Client {
     ui: Arc<dyn Ui>,
     choice: Choice,
     room_id: String,
-    package: Package,
+    work: Work,
     output_dir: PathBuf,
     min_gpu_memory_mb: u64,
     secret: Option<[u8; 32]>,
@@ -77,6 +78,8 @@ pub struct Client {
     download: Option<Addr<TransferActor>>,
     coming: Option<ResultsComing>,
     results: Option<PathBuf>,
+    /// Where results stay at the worker, in its words.
+    at_worker: Option<String>,
     command_failed: bool,
     /// What went wrong, in the words of whoever saw it.
     detail: Option<String>,
@@ -94,7 +97,11 @@ impl Client {
             let performer = SubmissionPerformer {
                 client: ctx.address().recipient(),
             };
-            let submission = start(Submission::new(), performer, "run", supervisor.clone());
+            let chart = match &config.work {
+                Work::Package(_) => Submission::new(),
+                Work::Named(_) => Submission::named(),
+            };
+            let submission = start(chart, performer, "run", supervisor.clone());
             let (owner, room_id) = (ctx.address().recipient(), config.room.room_id.clone());
             let session = session(
                 config.hub.clone(),
@@ -110,7 +117,7 @@ impl Client {
                 ui: config.ui,
                 choice: config.choice,
                 room_id,
-                package: config.package,
+                work: config.work,
                 output_dir: config.output_dir,
                 min_gpu_memory_mb: config.min_gpu_memory_mb,
                 secret: config.secret,
@@ -131,6 +138,7 @@ impl Client {
                 download: None,
                 coming: None,
                 results: None,
+                at_worker: None,
                 command_failed: false,
                 detail: None,
                 no_relay: None,
@@ -183,6 +191,13 @@ impl Client {
     fn hears_of_jobs(&self) -> bool {
         let versions = self.worker_versions();
         versions.is_some_and(|versions| versions.highest >= SPEAKS_OF_JOBS)
+    }
+
+    fn cancel(&self, reason: &str) {
+        self.tell_worker(&PeerMessage::JobCancel {
+            job_id: self.job.clone(),
+            reason: Some(reason.to_owned()),
+        });
     }
 
     fn tell_worker(&self, message: &PeerMessage) {
@@ -248,16 +263,14 @@ impl Handler<Wanted> for Client {
             Act::Dial => self.dial(ctx),
             Act::DropConnection => self.drop_connection(),
             Act::SendPackage => self.send_package(ctx),
+            Act::NameFile => self.name_file(),
             Act::ReceiveResults => self.receive_results(ctx),
             Act::StopStreams => self.stop_streams(),
             Act::SendJobCancel => {
                 self.ui.progress(Progress::Cancelling);
-                let reason = Some("stopped by the user".to_owned());
-                self.tell_worker(&PeerMessage::JobCancel {
-                    job_id: self.job.clone(),
-                    reason,
-                });
+                self.cancel("stopped by the user");
             }
+            Act::ReleaseWorker => self.cancel("its file cannot be run"),
             Act::ReportDone => {
                 let report = self.report();
                 self.settle(Ok(report), ctx);

@@ -16,6 +16,7 @@ use crate::actors::peer::LinkId;
 use crate::files::{Flow, Reception};
 use crate::rtc::{Channel, Incoming};
 use crate::wire::{ChannelText, KEEP_ALIVE, PackageKind};
+use crate::worker::jobs::curves::Controls;
 use crate::worker::jobs::receive::{FileSink, SinkOptions};
 use crate::worker::paths::IoPaths;
 
@@ -73,6 +74,8 @@ struct Server {
     local: local::Local,
     kind: Option<PackageKind>,
     output_dir: Option<String>,
+    /// Lead to the trainings of the last package that came here.
+    controls: Controls,
     /// The client is a Loaner.
     greeted: Option<own::Greeted>,
     following: visit::Following,
@@ -88,6 +91,7 @@ pub async fn serve(link: LinkId, channel: Channel, desk: Desk) {
         channel: channel.clone(),
         desk,
         local: local::Local::default(),
+        controls: Controls::default(),
         greeted: None,
         following: visit::Following::default(),
         kind: None,
@@ -177,6 +181,11 @@ impl Server {
             ChannelText::OutputDir(dir) => self.output_dir = Some(dir),
             ChannelText::FileMeta { name, size, .. } => self.announced(name, size).await,
             ChannelText::Own(text) => self.own(text).await,
+            ChannelText::ZmqCtrl(command) => {
+                if let Err(error) = self.controls.send(command) {
+                    tracing::warn!(link = %self.link, %error, "a command for a trainer changes nothing");
+                }
+            }
             ChannelText::EndOfFile => {
                 self.unwanted = false;
                 if let Some(reception) = &mut self.reception
@@ -225,7 +234,7 @@ impl Server {
     }
 
     /// Asks for a package to be let in, from wherever it comes.
-    async fn announce(&self, announcement: Announcement) -> Result<Admission, String> {
+    async fn announce(&mut self, announcement: Announcement) -> Result<Admission, String> {
         if self.desk.visits {
             return Err(
                 "this connection is for questions about jobs; a job needs one of its own"
@@ -240,7 +249,9 @@ impl Server {
             heard: self.greeted.as_ref().map(|greeted| greeted.heard.clone()),
             reply,
         });
-        answer.await.unwrap_or_else(|_| Err(GONE.to_owned()))
+        let admission = answer.await.unwrap_or_else(|_| Err(GONE.to_owned()))?;
+        self.controls = admission.controls.clone();
+        Ok(admission)
     }
 
     /// Turns a file away; its bytes are not kept.

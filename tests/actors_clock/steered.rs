@@ -280,6 +280,26 @@ fn a_hub_that_never_answers_ends_the_start() {
     });
 }
 
+/// Protocol page, 5: a worker that does not say whether it has the file is given up after 30 s.
+#[test]
+fn a_named_file_is_not_asked_for_in_vain_for_ever() {
+    use submission::Act::{Dial, Discover, NameFile, ReportFailed};
+    use submission::Input::{ChannelOpen, Start, WorkerChosen};
+    on_paused_clock(async {
+        let (named, worker) = steer(Submission::named());
+        feed_all(
+            &named,
+            [Start, WorkerChosen { negotiates: false }, ChannelOpen],
+        )
+        .await;
+        pass(29.9).await;
+        assert_eq!(worker.all(), [Discover, Dial, NameFile]);
+        pass(0.2).await;
+        let why = submission::Why::NotValidated;
+        assert_eq!(worker.all().last(), Some(&ReportFailed(why)));
+    });
+}
+
 /// PEER-08, from the client's side: a cancel that nobody acknowledges is over after 25 s; three connections are tried, for
 /// 30 s each.
 #[test]

@@ -166,7 +166,7 @@ every_chart! {
     ];
     submission: Submission, [
         "Discover", "Choose", "SendJobRequest", "SendJobAssignment", "Dial", "DropConnection", "SendPackage",
-        "ReceiveResults", "StopStreams", "SendJobCancel", "ReportDone", "ReportFailed"
+        "NameFile", "ReleaseWorker", "ReceiveResults", "StopStreams", "SendJobCancel", "ReportDone", "ReportFailed"
     ];
     transfer: Transfer, ["StopStream", "ReportDone", "ReportFailed"];
 }

@@ -7,6 +7,9 @@ use proptest::prelude::*;
 
 use super::history::{History, Subject, config, histories};
 
+/// Which of the chart's starts is that of a package at the worker.
+const NAMED: usize = 1;
+
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -45,6 +48,15 @@ impl Subject for Submission {
         let done = Input::CommandsDone { ok: true };
         let verdict = Input::JobOver { ok: true };
         let accepted = vec![Input::JobAccepted];
+        // The package is at the worker: what comes counts from its answer on, and nothing comes back.
+        let named = |ok| {
+            vec![
+                Input::ChannelOpen,
+                Input::FileFound,
+                Input::CommandsDone { ok },
+                Input::JobOver { ok },
+            ]
+        };
         let cancel = vec![
             Input::ChannelOpen,
             Input::Interrupt,
@@ -53,6 +65,9 @@ impl Subject for Submission {
         vec![
             [begin(true), accepted.clone(), work(true)].concat(),
             [begin(true), accepted.clone(), cancel].concat(),
+            [begin(true), accepted.clone(), named(true)].concat(),
+            [begin(false), named(true)].concat(),
+            [begin(false), named(false)].concat(),
             [
                 begin(true),
                 accepted,
@@ -76,6 +91,7 @@ impl Subject for Submission {
             | Input::WorkerBusy
             | Input::WorkerLeft
             | Input::SendFailed
+            | Input::FileMissing
             | Input::ReceiveFailed => 1,
             _ => 12,
         }
@@ -166,13 +182,59 @@ proptest! {
         }
     }
 
-    /// CONN-09 and PEER-07, from the client's side: the package goes out once, on a channel that is open.
+    /// CONN-09 and PEER-07, from the client's side: the package goes out once, on a channel that is open; one that is at the
+    /// worker is named there once, and never sent.
     #[test]
-    fn the_package_is_sent_once_on_an_open_channel(history in histories::<Submission>()) {
-        prop_assert!(history.count(|act| *act == Act::SendPackage) <= 1);
+    fn the_package_is_sent_or_named_once_on_an_open_channel(history in histories::<Submission>()) {
+        let (way, other) = match history.start {
+            NAMED => (Act::NameFile, Act::SendPackage),
+            _ => (Act::SendPackage, Act::NameFile),
+        };
+        prop_assert!(history.count(|act| *act == way) <= 1);
+        prop_assert_eq!(history.count(|act| *act == other), 0);
         for moment in &history.moments {
             let opens = moment.from == "dialling" && moment.event == Some(Input::ChannelOpen);
-            prop_assert_eq!(moment.has(&Act::SendPackage), opens);
+            prop_assert_eq!(moment.has(&way), opens);
+        }
+    }
+
+    /// CONN-10 and protocol page, 4.6, from the client's side: the worker has 30 s to say whether it has the file; what it says
+    /// decides, once, and the job is watched only when it has. One of ours that it is in vain for is free at once.
+    #[test]
+    fn a_named_file_is_watched_only_when_the_worker_has_it(history in histories::<Submission>()) {
+        history.lasts_at_most("validating", Timer::Validation, seconds(30))?;
+        for moment in &history.moments {
+            let validates = moment.from == "validating";
+            let in_vain = validates && matches!(moment.event, Some(Input::FileMissing | Input::Fired(Timer::Validation)));
+            prop_assert_eq!(moment.has(&Act::ReleaseWorker), in_vain && negotiates(&history));
+            let to = match moment.event {
+                Some(Input::FileFound) if validates => "watching",
+                Some(Input::FileMissing) if validates => {
+                    prop_assert!(moment.has(&Act::ReportFailed(Why::NoFile)));
+                    "failed"
+                }
+                Some(Input::Fired(Timer::Validation)) => {
+                    prop_assert!(validates && moment.has(&Act::ReportFailed(Why::NotValidated)));
+                    "failed"
+                }
+                Some(Input::FileFound | Input::FileMissing) => {
+                    prop_assert!(!moment.counted());
+                    continue;
+                }
+                _ => continue,
+            };
+            prop_assert_eq!(moment.to, to);
+        }
+        let watched = history.start == NAMED && history.moments.iter().any(|moment| moment.to == "watching");
+        let found = history.moments.iter().any(|moment| moment.counted() && moment.event == Some(Input::FileFound));
+        prop_assert!(!watched || found);
+    }
+
+    /// Protocol page, 4.6: the results of a package at the worker stay there; whatever a worker announces, nothing is received.
+    #[test]
+    fn nothing_comes_back_from_a_named_file(history in histories::<Submission>()) {
+        if history.start == NAMED {
+            prop_assert_eq!(history.count(|act| *act == Act::ReceiveResults), 0);
         }
     }
 
@@ -247,8 +309,9 @@ proptest! {
         let received = heard(Input::ResultsReceived);
         prop_assert!(received || !history.acts().any(|act| *act == Act::ReceiveResults));
         let (complete, failed) = (heard(Input::JobOver { ok: true }), heard(Input::CommandsDone { ok: false }));
-        prop_assert!(complete || (received && !failed && !negotiates(&history)));
-        prop_assert!(history.acts().any(|act| *act == Act::SendPackage));
+        let named = history.start == NAMED;
+        prop_assert!(complete || (received && !failed && !negotiates(&history) && !named));
+        prop_assert!(history.acts().any(|act| [Act::SendPackage, Act::NameFile].contains(act)));
     }
 
     /// reading.md 7: the verdict and the results come by different ways inside the client, and either may be first: when both
@@ -282,7 +345,8 @@ proptest! {
         }
         for moment in &history.moments {
             let waits = ["sending", "watching", "awaiting"].contains(&moment.from);
-            let announced = waits && moment.event == Some(Input::ResultsAnnounced);
+            let sent = history.start != NAMED;
+            let announced = waits && sent && moment.event == Some(Input::ResultsAnnounced);
             prop_assert_eq!(moment.has(&Act::ReceiveResults), announced);
         }
     }
@@ -302,7 +366,7 @@ proptest! {
     /// reading.md 10: a link that is lost for good ends a submission that was under way, at once.
     #[test]
     fn a_lost_link_ends_it(history in histories::<Submission>()) {
-        let engaged = ["sending", "watching", "awaiting", "fetching", "concluding"];
+        let engaged = ["validating", "sending", "watching", "awaiting", "fetching", "concluding"];
         for moment in history.moments.iter().filter(|moment| engaged.contains(&moment.from)) {
             if moment.event == Some(Input::LinkLost) {
                 prop_assert!(moment.has(&Act::ReportFailed(Why::LinkLost)));
@@ -313,7 +377,7 @@ proptest! {
     /// reading.md 7: job_failed, or a job_cancelled that nobody here asked for, ends it as failed, at once.
     #[test]
     fn the_workers_failure_is_the_submissions(history in histories::<Submission>()) {
-        let engaged = ["dialling", "sending", "watching", "awaiting", "fetching", "concluding"];
+        let engaged = ["dialling", "validating", "sending", "watching", "awaiting", "fetching", "concluding"];
         for moment in history.moments.iter().filter(|moment| engaged.contains(&moment.from)) {
             if matches!(moment.event, Some(Input::JobOver { ok: false } | Input::JobCancelled)) {
                 prop_assert!(moment.has(&Act::ReportFailed(Why::JobFailed)));

@@ -46,7 +46,7 @@ INFERENCE_FROM_WORKER = (
     "TRACK_LOG:",
 )
 """The same of a client for inference. Output has a word of its own, which is looked for last."""
-FROM_CLIENT = ("END_OF_FILE", "PACKAGE_TYPE::", "OUTPUT_DIR::", "FILE_META::", "ZMQ_CTRL::")
+FROM_CLIENT = ("END_OF_FILE", "JOB_ID::", "INPUT_FILE::", "PACKAGE_TYPE::", "OUTPUT_DIR::", "FILE_META::", "ZMQ_CTRL::")
 """What a worker looks for in each text, in this order."""
 
 

@@ -18,6 +18,8 @@ from signalling import Frame, Room, Signalling, read_session, sign_in
 
 OPENING = 30.0
 """How long the channel may take to open, in seconds."""
+STOP = 'ZMQ_CTRL::{"command": "stop"}'
+"""What the training monitor's button says."""
 
 
 class Client:
@@ -26,6 +28,7 @@ class Client:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.incoming: wire.Incoming | None = None
+        self.stopped = False
 
     async def main(self) -> None:
         """From sign-in to departure."""
@@ -123,7 +126,7 @@ class Client:
         opened, closed = asyncio.Event(), asyncio.Event()
         channel.on("open", opened.set)
         channel.on("close", lambda: report("channel_closed"))
-        channel.on("message", self.heard)
+        channel.on("message", lambda message: self.heard(channel, message))
         pc.on("connectionstatechange", lambda: report("connection", state=pc.connectionState))
         await pc.setLocalDescription(await pc.createOffer())
         await self.hub.send("offer", sender=self.hub.peer_id, target=worker, sdp=pc.localDescription.sdp)
@@ -141,6 +144,8 @@ class Client:
     async def send_package(self, channel: RTCDataChannel) -> None:
         """Type, directory and file, back to back; for inference with pauses between."""
         package = self.args.package
+        if self.args.untimely:
+            channel.send(STOP)
         if self.args.track:
             for text in ("PACKAGE_TYPE::track", "OUTPUT_DIR::."):
                 channel.send(text)
@@ -155,7 +160,7 @@ class Client:
         )
         report("sent")
 
-    def heard(self, message: str | bytes) -> None:
+    def heard(self, channel: RTCDataChannel, message: str | bytes) -> None:
         """One message of the worker. Called in the order in which they were sent."""
         if isinstance(message, bytes):
             if message == wire.KEEP_ALIVE:
@@ -168,6 +173,9 @@ class Client:
         words = wire.INFERENCE_FROM_WORKER if self.args.track else wire.FROM_WORKER
         word = wire.control_word(message, words)
         report("text", text=message, control=word)
+        if self.args.stop_at and self.args.stop_at in message and not self.stopped:
+            self.stopped = True
+            channel.send(STOP)
         if word == "FILE_META::":
             self.incoming = wire.Incoming(message)
         elif word == "END_OF_FILE" and self.incoming:
@@ -176,6 +184,8 @@ class Client:
             else:
                 self.incoming.save(self.args.output)
             self.incoming = None
+            if self.args.untimely:
+                channel.send(STOP)
 
 
 def main() -> None:
@@ -189,6 +199,8 @@ def main() -> None:
     parser.add_argument("--negotiate", action="store_true", help="ask for the job by peer message before connecting")
     parser.add_argument("--track", action="store_true", help="send a package for inference")
     parser.add_argument("--interleave", action="store_true", help="send a keep-alive after every chunk")
+    parser.add_argument("--stop-at", help="stop the training, as its monitor does, when a text has this in it")
+    parser.add_argument("--untimely", action="store_true", help="stop it also when there is none yet, and none any more")
     parser.add_argument("--output", type=Path, default=Path("."), help="where results go")
     parser.add_argument("package", type=Path, help="a .zip file")
     client = Client(parser.parse_args())

@@ -35,6 +35,21 @@ pub fn told(client: &Process, kind: &str) -> Vec<Value> {
         .collect()
 }
 
+/// The command of a training without its two ports, which are other ones each time; and the ports, controller first.
+pub fn command(written: &[u8]) -> (String, [u16; 2]) {
+    let written = String::from_utf8_lossy(written);
+    let (command, ports) = written
+        .trim_end()
+        .split_once(" trainer_config.zmq.controller_port=")
+        .unwrap();
+    let (controller, publish) = ports
+        .split_once(" trainer_config.zmq.publish_port=")
+        .unwrap();
+    let ports = [controller, publish].map(|port| port.parse().unwrap());
+    assert!(ports.iter().all(|port| *port > 0), "{ports:?}");
+    (command.to_owned(), ports)
+}
+
 #[test]
 fn a_package_is_trained_and_its_results_come_back() {
     let Some(scene) = Scene::open() else { return };
@@ -88,14 +103,14 @@ fn a_package_is_trained_and_its_results_come_back() {
         ["centroid/best.ckpt", "centroid/command"]
     );
     assert_eq!(results["centroid/best.ckpt"], b"weights\n");
-    let command = String::from_utf8_lossy(&results["centroid/command"]);
+    let (command, [controller, publish]) = command(&results["centroid/command"]);
     assert_eq!(
-        command.trim_end(),
+        command,
         "sleap-nn train --config-name centroid.yaml --config-dir . trainer_config.ckpt_dir=models \
-         trainer_config.run_name=centroid trainer_config.zmq.controller_port=9000 \
-         trainer_config.zmq.publish_port=9001 trainer_config.train_data_loader.num_workers=0 \
+         trainer_config.run_name=centroid trainer_config.train_data_loader.num_workers=0 \
          trainer_config.val_data_loader.num_workers=0"
     );
+    assert_ne!(controller, publish);
 
     // The client stays where it is; that does not keep the worker from the next one.
     worker.status("reserved");
@@ -105,7 +120,13 @@ fn a_package_is_trained_and_its_results_come_back() {
     let again = scene.directory("again");
     let mut next = scene.python_client(&package, &again, &["--session", &worker.session]);
     next.event("file");
-    assert_eq!(unzip(&again.join("trained_fly.zip")), results);
+    let mut more = unzip(&again.join("trained_fly.zip"));
+    assert_eq!(self::command(&more["centroid/command"]).0, command);
+    more.insert(
+        "centroid/command".into(),
+        results["centroid/command"].clone(),
+    );
+    assert_eq!(more, results);
     next.leave();
     client.leave();
     assert!(

@@ -155,7 +155,12 @@ impl Scene {
 
     /// Our worker, in a room of its own.
     pub fn worker(&self) -> Worker {
-        let jobs = self.directory("jobs");
+        self.worker_in("jobs")
+    }
+
+    /// Our worker, in a room of its own, with its jobs in this directory.
+    pub fn worker_in(&self, jobs: &str) -> Worker {
+        let jobs = self.directory(jobs);
         Worker::registered(self.loaner(
             "our worker",
             &["worker", "--work-dir", jobs.to_str().unwrap()],
@@ -170,19 +175,66 @@ impl Scene {
         self.loaner("our client", &args)
     }
 
-    /// A Python peer.
-    pub fn python(&self, script: &str, args: &[&str]) -> Process {
+    /// Our client, for a package that is at the worker.
+    pub fn run_named(&self, name: &str, worker: &Worker) -> Process {
+        let args = ["run", "--worker-input", name, "--session", &worker.session];
+        self.loaner("our client", &args)
+    }
+
+    /// What a person sees of our client, in a pipe; its exit code is 0.
+    pub fn shown(&self, package: &Path, target: &[&str]) -> String {
+        let output = self
+            .net
+            .command(Path::new(LOANER))
+            .arg("run")
+            .arg(package)
+            .args(["--hub", HUB])
+            .args(target)
+            .current_dir(self.directory("shown"))
+            .env("XDG_STATE_HOME", self.path("state"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let both = [output.stderr, output.stdout].concat();
+        String::from_utf8_lossy(&both).into_owned()
+    }
+
+    /// What a command in the scene's namespace prints.
+    pub fn inside(&self, program: &str, args: &[&str]) -> String {
+        let output = self.net.command(Path::new(program)).args(args).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{program}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The interpreter that Python peers run in, and the directory of their scripts.
+    fn python_at(&self) -> (PathBuf, PathBuf) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let pins = fs::read(root.join("tests/interop/requirements.txt")).unwrap();
         assert!(
             fs::read(root.join(".venv/installed.txt")).is_ok_and(|installed| installed == pins),
             "the Python environment is missing or out of date: run tools/python-env (`make test` does)"
         );
-        let python = root.join(".venv/bin/python");
+        (root.join(".venv/bin/python"), root.join("tests/interop"))
+    }
+
+    /// A training by a trainer that reports and obeys as sleap-nn's; see `trainer.py` for what it can be asked to do.
+    pub fn trained(&self, args: &str) -> String {
+        let (python, scripts) = self.python_at();
+        format!(
+            "exec '{}' -B '{}/trainer.py' \"$@\" --as {args}\n",
+            python.display(),
+            scripts.display()
+        )
+    }
+
+    /// A Python peer.
+    pub fn python(&self, script: &str, args: &[&str]) -> Process {
+        let (python, scripts) = self.python_at();
         let mut command = self.net.command(&python);
         command
             .arg("-B")
-            .arg(root.join("tests/interop").join(script))
+            .arg(scripts.join(script))
             .args(["--ws", WS, "--http", HTTP])
             .args(args)
             .current_dir(self.dir.path())

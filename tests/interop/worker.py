@@ -9,7 +9,9 @@ import asyncio
 import re
 import shutil
 import zipfile
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
@@ -32,6 +34,7 @@ class Worker:
         self.incoming: wire.Incoming | None = None
         self.output_dir = "models"
         self.track = False
+        self.job_id = ""
         self.order: list[str] = []
         self.jobs: set[asyncio.Task[None]] = set()
 
@@ -65,6 +68,9 @@ class Worker:
             "supported_models": ["base", "centroid", "topdown"],
             "supported_job_types": ["training", "inference"],
         }
+        if self.args.io:
+            source, results = map(str, self.args.io)
+            properties["io_paths"] = {"input": source, "output": results, "filesystem": "vast"}
         tags = ["sleap-rtc", "training-worker", "inference-worker"]
         await self.hub.register("worker", {"tags": tags, "properties": properties}, **more)
 
@@ -165,14 +171,41 @@ class Worker:
                 self.incoming = wire.Incoming(message)
             case "PACKAGE_TYPE::":
                 self.track = message.split("PACKAGE_TYPE::", 1)[1] == "track"
+            case "JOB_ID::" if self.args.io:
+                self.job_id = message.split("JOB_ID::", 1)[1]
+            case "INPUT_FILE::" if self.args.io:
+                self.start(self.train_named(channel, message.split("INPUT_FILE::", 1)[1]))
             case "OUTPUT_DIR::":
                 self.output_dir = message.split("OUTPUT_DIR::", 1)[1]
             case "END_OF_FILE" if self.incoming:
                 incoming, self.incoming = self.incoming, None
                 work = self.infer if self.track else self.train
-                job = asyncio.ensure_future(work(channel, incoming))
-                self.jobs.add(job)
-                job.add_done_callback(self.jobs.discard)
+                self.start(work(channel, incoming))
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does something beside listening."""
+        job = asyncio.ensure_future(work)
+        self.jobs.add(job)
+        job.add_done_callback(self.jobs.discard)
+
+    async def train_named(self, channel: RTCDataChannel, name: str) -> None:
+        """Runs the models of a package of the worker's own; their results stay where they are."""
+        source, results = self.args.io
+        report("named", order=self.order)
+        if not (source / name).is_file():
+            channel.send(f"FILE_NOT_FOUND::{name}::File does not exist")
+            return
+        place = results / "jobs" / self.job_id
+        place.mkdir(parents=True)
+        channel.send(f"FILE_EXISTS::{name}")
+        channel.send(f"JOB_OUTPUT_PATH::{place}")
+        with zipfile.ZipFile(source / name) as unpacking:
+            unpacking.extractall(place)
+        root = place / Path(name).stem
+        for config in TRAIN.findall((root / "train-script.sh").read_text()):
+            await self.train_model(channel, root, config)
+        channel.send("TRAINING_JOBS_DONE")
+        channel.send("TRAINING_COMPLETE")
 
     def unpack(self, package: wire.Incoming) -> Path:
         """Unpacks the package beside itself; the archive comes back."""
@@ -275,6 +308,7 @@ def main() -> None:
     parser.add_argument("--token", help="the token of that room")
     parser.add_argument("--gpu-memory-mb", type=int, default=24576)
     parser.add_argument("--announce", metavar="NAME", help="announce the results under this name")
+    parser.add_argument("--io", type=Path, nargs=2, metavar=("IN", "OUT"), help="serve packages of its own")
     parser.add_argument("--work", type=Path, default=Path("."), help="where packages go")
     run(Worker(parser.parse_args()).main)
 

@@ -21,6 +21,7 @@ pub fn sh(script: &str) -> Step {
         name: "test".into(),
         argv: vec!["sh".into(), "-c".into(), script.into()],
         env: Vec::new(),
+        trainer: false,
     }
 }
 

@@ -67,6 +67,7 @@ async fn a_missing_program_is_told_before_anything_runs() {
         name: "x".into(),
         argv: vec!["sleap-nn".into()],
         env: vec![("PATH".into(), "/nowhere".into())],
+        trainer: false,
     };
     let error = RunningStep::spawn(&step, Path::new("/"), Path::new(LOANER)).unwrap_err();
     assert!(matches!(error, SpawnError::NotInstalled { .. }));
@@ -90,6 +91,7 @@ async fn a_program_that_cannot_be_run_says_why() {
         name: "x".into(),
         argv: vec!["./broken".into()],
         env: Vec::new(),
+        trainer: false,
     };
     let mut running = RunningStep::spawn(&step, dir.path(), Path::new(LOANER)).unwrap();
     let lines = output(&mut running).await;

@@ -171,6 +171,12 @@ impl Process {
         assert_eq!(ended, code, "{}", self.story());
     }
 
+    /// Ctrl+C, which ends it with the code for that.
+    pub fn interrupt(&mut self) {
+        self.signal(Signal::SIGINT);
+        self.ends_with(130);
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }

@@ -13,6 +13,7 @@ use crate::charts::job::Outcome;
 use crate::files::Partials;
 use crate::rtc::Channel;
 use crate::wire::{PackageKind, PeerMessage};
+use crate::worker::jobs::curves::Controls;
 use crate::worker::serve::Heard;
 
 /// A package that a client announced on a channel.
@@ -40,6 +41,8 @@ pub struct Admission {
     pub partials: Partials,
     /// How the stream reports.
     pub milestones: Milestones,
+    /// Where commands for the job's trainings go.
+    pub controls: Controls,
 }
 
 /// Lets a package in: the job takes it over from here.

@@ -14,6 +14,14 @@ impl Rules {
             State::dialling(1)
         })
     }
+
+    /// Fails before the job has begun: one of ours need not wait for it.
+    pub(super) fn release(&self, out: &mut Out, why: Why) -> Outcome<State> {
+        if self.negotiates {
+            out.act(Act::ReleaseWorker);
+        }
+        fail(out, why)
+    }
 }
 
 /// What no stage takes that the submission is in.
@@ -38,6 +46,9 @@ pub(super) fn out_of_turn(out: &mut Out, event: &Input) -> Outcome<State> {
         Input::PackageSent | Input::SendFailed => {
             out.ignore("the package is no longer on its way, or not yet")
         }
+        Input::FileFound | Input::FileMissing => {
+            out.ignore("no file of the worker was asked for, or it has answered already")
+        }
         Input::CommandsDone { .. } => out.ignore("the commands are done already, or not begun"),
         Input::ResultsAnnounced => out.ignore("results are taken once, after the package was sent"),
         Input::ResultsReceived | Input::ReceiveFailed => out.ignore("no results are on their way"),
@@ -54,7 +65,7 @@ pub(super) fn over(out: &mut Out, event: &Input) -> Outcome<State> {
             Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
             WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
             ResultsAnnounced, ResultsReceived, ReceiveFailed, JobOver, LinkLost, Interrupt,
-            JobCancelled, Fired
+            JobCancelled, FileFound, FileMissing, Fired
         ] => out.ignore("the submission is over"),
     }
 }
@@ -68,6 +79,11 @@ pub(super) fn fail(out: &mut Out, why: Why) -> Outcome<State> {
 pub(super) fn break_off(out: &mut Out, why: Why) -> Outcome<State> {
     out.act(Act::StopStreams);
     fail(out, why)
+}
+
+/// Nothing comes back from a job on the worker's own files.
+pub(super) fn stays(out: &mut Out) -> Outcome<State> {
+    out.ignore("the results of a package at the worker stay there")
 }
 
 pub(super) fn done(out: &mut Out) -> Outcome<State> {

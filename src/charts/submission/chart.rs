@@ -5,12 +5,12 @@ use crate::charts::machine::{self, Chart, chart_core};
 
 impl Chart for Submission {
     const NAME: &'static str = "submission";
-    const ABOUT: &'static str = "The client's side of a job: find a worker, reserve it, connect, send the package, watch, \
-        fetch the results, and know how it ended.";
+    const ABOUT: &'static str = "The client's side of a job: find a worker, reserve it, connect, send the package or name one that the \
+        worker has, watch, fetch the results, and know how it ended.";
     chart_core!();
 
     fn starts() -> Vec<Self> {
-        vec![Self::new()]
+        vec![Self::new(), Self::named()]
     }
 
     fn alphabet() -> Vec<Input> {
@@ -38,6 +38,8 @@ impl Chart for Submission {
             Input::LinkLost,
             Input::Interrupt,
             Input::JobCancelled,
+            Input::FileFound,
+            Input::FileMissing,
         ]
     }
 
@@ -45,6 +47,7 @@ impl Chart for Submission {
         vec![
             Timer::Answer,
             Timer::Dial,
+            Timer::Validation,
             Timer::Results,
             Timer::Verdict,
             Timer::Cancel,
@@ -53,6 +56,7 @@ impl Chart for Submission {
 
     fn guard(&self, event: &Input) -> &'static str {
         let ours = self.0.inner().negotiates;
+        let named = self.0.inner().named;
         match (self.0.state(), event) {
             (
                 State::Discovering {} | State::Choosing {},
@@ -72,6 +76,12 @@ impl Chart for Submission {
                     "the last attempt"
                 }
             }
+            (State::Dialling { .. }, Input::ChannelOpen)
+            | (State::Watching {} | State::Awaiting { .. }, Input::ResultsAnnounced) => match named
+            {
+                true => "a package at the worker",
+                false => "a package that is sent",
+            },
             (State::Fetching { complete: true, .. }, Input::JobOver { ok: true }) => "said before",
             (State::Fetching { complete: true, .. }, Input::ResultsReceived) if ours => {
                 "a Loaner worker, and its verdict is here"
@@ -87,6 +97,7 @@ impl Chart for Submission {
             (State::Awaiting { ok: false, .. }, Input::Fired(Timer::Results)) => "a command failed",
             (
                 State::Dialling { .. }
+                | State::Validating {}
                 | State::Sending {}
                 | State::Watching {}
                 | State::Awaiting { .. }
@@ -98,6 +109,8 @@ impl Chart for Submission {
                 Input::Interrupt => "a foreign worker",
                 Input::JobOver { ok: true } | Input::CommandsDone { ok: true } => "all went well",
                 Input::JobOver { ok: false } | Input::CommandsDone { ok: false } => "it failed",
+                Input::FileMissing | Input::Fired(Timer::Validation) if ours => "a Loaner worker",
+                Input::FileMissing | Input::Fired(Timer::Validation) => "a foreign worker",
                 _ => "",
             },
             _ => "",

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const ANSWER: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take; the peer chart gives up earlier where it can.
 pub const DIAL: Duration = Duration::from_secs(30);
+/// How long a worker may take to say whether it has a file (the original's 30 s).
+pub const VALIDATION: Duration = Duration::from_secs(30);
 /// How many connections are tried.
 pub const DIALS: u8 = 3;
 /// How long a worker may take to pack results after its last command.
@@ -28,6 +30,10 @@ pub enum Why {
     NotConnected,
     /// The package could not be sent.
     NotSent,
+    /// The worker cannot use the file that was named.
+    NoFile,
+    /// The worker did not say whether it has the file.
+    NotValidated,
     /// The connection was lost for good.
     LinkLost,
     /// The job failed at the worker.
@@ -90,6 +96,10 @@ pub enum Input {
     Interrupt,
     /// The worker says that the job is cancelled and cleaned up.
     JobCancelled,
+    /// The worker has the file that was named, and runs it.
+    FileFound,
+    /// It has not, or cannot use it.
+    FileMissing,
     /// A timer fired.
     Fired(Timer),
 }
@@ -101,6 +111,8 @@ pub enum Timer {
     Answer,
     /// Until an attempt to connect is given up.
     Dial,
+    /// Until the worker should have said whether it has the file.
+    Validation,
     /// Until the results should have been announced.
     Results,
     /// Until the verdict should have come.
@@ -126,12 +138,16 @@ pub enum Act {
     DropConnection,
     /// Send the package.
     SendPackage,
+    /// Name a file of the worker's own.
+    NameFile,
     /// Receive the results.
     ReceiveResults,
     /// Stop the stream under way; nothing stays half-written.
     StopStreams,
     /// Ask the worker to cancel the job.
     SendJobCancel,
+    /// Tell the worker that the job does not come; nobody waits for its answer.
+    ReleaseWorker,
     /// There is a result: say so.
     ReportDone,
     /// There is none: say why.

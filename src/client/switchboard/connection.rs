@@ -16,7 +16,7 @@ use crate::charts::peer::{Input as PeerInput, Lost};
 use crate::charts::submission::Input;
 use crate::charts::transfer::Input as TransferInput;
 use crate::client::reader::{Place, ResultsComing, read};
-use crate::client::{Package, Progress};
+use crate::client::{Package, Progress, Work};
 use crate::files::{send_file, send_own_file};
 use crate::rtc::{Channel, RtcConfig};
 use crate::wire::own::{Digest, FileOffer, OwnText, VERSIONS};
@@ -78,6 +78,9 @@ impl Client {
 
     pub(super) fn send_package(&mut self, ctx: &mut Context<Self>) {
         let versions = self.worker_versions();
+        let Work::Package(package) = &self.work else {
+            return;
+        };
         let Some(link) = &mut self.link else {
             return;
         };
@@ -85,18 +88,16 @@ impl Client {
             return;
         };
         let heard = heard.filter(|_| versions.is_some());
-        let key = self
-            .secret
-            .map(|secret| package_key(&secret, &self.package));
-        let (addr, milestones) = self.begin_transfer(Direction::Out, ctx);
-        self.upload = Some(addr);
+        let key = self.secret.map(|secret| package_key(&secret, package));
         let (path, name, size, ui) = (
-            self.package.path.clone(),
-            self.package.name.clone(),
-            self.package.size,
+            package.path.clone(),
+            package.name.clone(),
+            package.size,
             self.ui.clone(),
         );
-        let kind = self.package.kind.clone();
+        let kind = package.kind.clone();
+        let (addr, milestones) = self.begin_transfer(Direction::Out, ctx);
+        self.upload = Some(addr);
         let (output_dir, hint) = match kind {
             PackageKind::Track => (".", "false"),
             PackageKind::Train | PackageKind::Other(_) => ("models", "False"),
@@ -237,7 +238,10 @@ impl Handler<ResultsComing> for Client {
             .as_ref()
             .is_some_and(|link| link.id == coming.link)
         {
-            self.coming = Some(coming);
+            // Nothing is taken from a job whose results stay at the worker.
+            if self.named().is_none() {
+                self.coming = Some(coming);
+            }
             self.feed(Input::ResultsAnnounced);
         }
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::describe::worker_filter;
 use super::{Chosen, Client};
 use crate::charts::submission::Input;
-use crate::client::{Choice, Progress};
+use crate::client::{Choice, Progress, Work};
 use crate::wire::{JobRequest, PackageKind, PeerInfo, PeerMessage, ToHub};
 use crate::worker::capabilities::memory_shortfall;
 
@@ -19,9 +19,9 @@ fn shortfall(worker: &PeerInfo, min_gpu_memory_mb: u64) -> Option<String> {
 }
 
 /// Why each of these workers does not do.
-fn reasons(workers: &[PeerInfo], min_gpu_memory_mb: u64) -> String {
+fn reasons(workers: &[PeerInfo], lacks: impl Fn(&PeerInfo) -> Option<String>) -> String {
     let named = workers.iter().take(NAMED).filter_map(|worker| {
-        let reason = shortfall(worker, min_gpu_memory_mb)?;
+        let reason = lacks(worker)?;
         Some(format!("{} {reason}", worker.peer_id))
     });
     let more = (workers.len() > NAMED).then(|| format!("and {} more", workers.len() - NAMED));
@@ -62,7 +62,7 @@ impl Client {
     pub(super) fn discovered(&mut self, peers: Vec<PeerInfo>, ctx: &mut Context<Self>) {
         let (fitting, left_out): (Vec<_>, Vec<_>) = peers
             .into_iter()
-            .partition(|peer| shortfall(peer, self.min_gpu_memory_mb).is_none());
+            .partition(|peer| self.lacks(peer).is_none());
         let all = fitting.len();
         let mut free: Vec<_> = fitting
             .into_iter()
@@ -77,7 +77,7 @@ impl Client {
                     }
                     (0, left_out) => format!(
                         "no worker fits: {}; `loaner workers` lists them",
-                        reasons(left_out, self.min_gpu_memory_mb)
+                        reasons(left_out, |worker| self.lacks(worker))
                     ),
                     _ => format!(
                         "all {all} fitting workers of the room are busy or reserved; try again later"
@@ -110,18 +110,30 @@ impl Client {
         });
     }
 
+    /// What a worker lacks for this job; `None` when it has enough.
+    fn lacks(&self, worker: &PeerInfo) -> Option<String> {
+        shortfall(worker, self.min_gpu_memory_mb).or_else(|| self.lacks_files(worker))
+    }
+
     pub(super) fn request(&mut self) {
-        let size = self.package.size as f64 / 1e6;
-        let job_type = match self.package.kind {
-            PackageKind::Track => "inference",
-            PackageKind::Train | PackageKind::Other(_) => "training",
+        // What a package at the worker is for shows when it is there.
+        let (job_type, dataset_info) = match &self.work {
+            Work::Package(package) => {
+                let job_type = match package.kind {
+                    PackageKind::Track => "inference",
+                    PackageKind::Train | PackageKind::Other(_) => "training",
+                };
+                let size = package.size as f64 / 1e6;
+                let info =
+                    json!({ "format": "zip", "path": package.name, "estimated_size_mb": size });
+                (Some(job_type.to_owned()), info)
+            }
+            Work::Named(input) => (None, json!({ "format": "zip", "path": input.path() })),
         };
         self.tell_worker(&PeerMessage::JobRequest(JobRequest {
             job_id: self.job.clone(),
-            job_type: Some(job_type.to_owned()),
-            dataset_info: Some(
-                json!({ "format": "zip", "path": self.package.name, "estimated_size_mb": size }),
-            ),
+            job_type,
+            dataset_info: Some(dataset_info),
             config: None,
             requirements: Some(json!({ "min_gpu_memory_mb": self.min_gpu_memory_mb })),
         }));
@@ -135,6 +147,10 @@ impl Handler<Chosen> for Client {
         let Some(worker) = chosen.0 else {
             return self.feed(Input::NoWorker);
         };
+        if let Some(lack) = self.lacks_files(&worker) {
+            self.detail = Some(format!("the worker {} {lack}", worker.peer_id));
+            return self.feed(Input::NoWorker);
+        }
         self.ui.progress(Progress::Chosen {
             worker: worker.peer_id.clone(),
         });

@@ -128,9 +128,9 @@ impl Client {
     }
 
     /// The end of an inference, behind its result: a foreign worker says nothing more. One of ours has a verdict for us,
-    /// and is not left before it has given it.
+    /// and is not left before it has given it; so has any for a package that it had.
     fn last_word(&self, ok: bool) {
-        self.feed(if self.worker_is_ours() {
+        self.feed(if self.worker_is_ours() || self.named().is_some() {
             Input::CommandsDone { ok }
         } else {
             Input::JobOver { ok }
@@ -138,6 +138,9 @@ impl Client {
     }
 
     pub(super) fn heard_on_channel(&mut self, text: ChannelText) {
+        let Some(text) = self.heard_of_files(text) else {
+            return;
+        };
         match text {
             ChannelText::TrainJobStart(name) | ChannelText::InferenceJobStart(name) => {
                 self.ui.progress(Progress::Started { name });

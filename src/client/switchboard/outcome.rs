@@ -40,6 +40,7 @@ impl Client {
             job: self.job.clone(),
             worker: self.worker_id(),
             results: self.results.clone(),
+            at_worker: self.at_worker.clone(),
         }
     }
 
@@ -62,6 +63,8 @@ impl Client {
                 "the package could not be sent: {}",
                 detail.as_deref().unwrap_or("the connection broke")
             ),
+            Why::NoFile => self.no_file(detail.as_deref()),
+            Why::NotValidated => self.not_validated(),
             Why::LinkLost => {
                 "the connection to the worker is lost; run the same command again".to_owned()
             }

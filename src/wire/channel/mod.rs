@@ -120,7 +120,7 @@ pub enum ChannelText {
     },
     /// `TRAINING_JOBS_DONE`: there is no further model.
     TrainingJobsDone,
-    /// `PROGRESS_REPORT::<json>`: what the trainer reports, verbatim.
+    /// `PROGRESS_REPORT::<json>`: what the trainer reports.
     ProgressReport(String),
     /// `INFERENCE_START`.
     InferenceStart,
@@ -207,7 +207,9 @@ impl fmt::Display for ChannelText {
             Self::TrainJobEnd(name) => write!(f, "TRAIN_JOB_END::{name}"),
             Self::TrainJobError { name, code } => write!(f, "TRAIN_JOB_ERROR::{name}::{code}"),
             Self::TrainingJobsDone => f.write_str("TRAINING_JOBS_DONE"),
-            Self::ProgressReport(json) => write!(f, "PROGRESS_REPORT::{json}"),
+            Self::ProgressReport(json) => {
+                write!(f, "PROGRESS_REPORT::{}", log_text(json))
+            }
             Self::InferenceStart => f.write_str("INFERENCE_START"),
             Self::InferenceJobStart(name) => write!(f, "INFERENCE_JOB_START::{name}"),
             Self::TrackLog(line) => write!(f, "TRACK_LOG:{}", log_text(line)),

@@ -281,6 +281,7 @@ fn free_text_is_written_without_tokens() {
         (TrackLog(text()), "TRACK_LOG"),
         (InferenceError(text()), "INFERENCE_ERROR"),
         (PathError(text()), "PATH_ERROR"),
+        (ProgressReport(text()), "PROGRESS_REPORT"),
         (
             FileNotFound {
                 name,

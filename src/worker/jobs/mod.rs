@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod changed;
+pub mod curves;
 pub mod disk;
 pub mod input;
 pub mod keeper;

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 mod inference;
 
+use super::curves::Ports;
 use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError, Terms};
 use super::names::{NameError, safe_relative, shown};
 use super::script::{MAX_SCRIPT_BYTES, ScriptError, TRAIN_SCRIPT, config_names, stem};
@@ -93,6 +94,25 @@ pub struct Step {
     pub argv: Vec<String>,
     /// Additions to the worker's environment.
     pub env: Vec<(String, String)>,
+    /// It is a trainer, which is told where to report and where to hear commands when it starts.
+    pub trainer: bool,
+}
+
+impl Step {
+    /// The step with the ports that a trainer is to use; without any, whatever its configuration says, it uses none.
+    pub fn told(&self, ports: Option<Ports>) -> Self {
+        let mut step = self.clone();
+        if self.trainer {
+            let port = |port: Option<u16>| port.map_or("null".to_owned(), |port| port.to_string());
+            let controller = port(ports.map(|ports| ports.controller));
+            let publish = port(ports.map(|ports| ports.publish));
+            step.argv.extend([
+                format!("trainer_config.zmq.controller_port={controller}"),
+                format!("trainer_config.zmq.publish_port={publish}"),
+            ]);
+        }
+        step
+    }
 }
 
 /// What is to be run, and what is to be sent back.
@@ -168,6 +188,7 @@ impl Plan {
                 name: manifest.name,
                 argv: manifest.argv,
                 env: manifest.env,
+                trainer: false,
             }],
             outputs: outputs.iter().map(|output| root.join(output)).collect(),
             terms: manifest.terms,
@@ -176,7 +197,7 @@ impl Plan {
     }
 }
 
-/// The worker's own training command for a config (sleap-rtc wire protocol, 7).
+/// The worker's own training command for a config (sleap-rtc wire protocol, 7). Its ports are known when it starts.
 fn training(config_name: &str) -> Step {
     let name = stem(config_name).to_owned();
     let argv = [
@@ -188,8 +209,6 @@ fn training(config_name: &str) -> Step {
         ".",
         "trainer_config.ckpt_dir=models",
         &format!("trainer_config.run_name={name}"),
-        "trainer_config.zmq.controller_port=9000",
-        "trainer_config.zmq.publish_port=9001",
         "trainer_config.train_data_loader.num_workers=0",
         "trainer_config.val_data_loader.num_workers=0",
     ];
@@ -197,6 +216,7 @@ fn training(config_name: &str) -> Step {
         name,
         argv: argv.map(str::to_owned).into(),
         env: Vec::new(),
+        trainer: true,
     }
 }
 
@@ -253,13 +273,38 @@ mod tests {
             panic!("{plan:?}")
         };
         assert_eq!(step.name, "centroid");
+        let fixed = "sleap-nn train --config-name centroid.yaml --config-dir . trainer_config.ckpt_dir=models \
+             trainer_config.run_name=centroid trainer_config.train_data_loader.num_workers=0 \
+             trainer_config.val_data_loader.num_workers=0";
+        let told = |controller: &str, publish: &str| {
+            format!(
+                "{fixed} trainer_config.zmq.controller_port={controller} \
+                 trainer_config.zmq.publish_port={publish}"
+            )
+        };
+        let ports = Ports {
+            controller: 40001,
+            publish: 40002,
+        };
         assert_eq!(
-            step.argv.join(" "),
-            "sleap-nn train --config-name centroid.yaml --config-dir . trainer_config.ckpt_dir=models \
-             trainer_config.run_name=centroid trainer_config.zmq.controller_port=9000 \
-             trainer_config.zmq.publish_port=9001 trainer_config.train_data_loader.num_workers=0 \
-             trainer_config.val_data_loader.num_workers=0"
+            step.told(Some(ports)).argv.join(" "),
+            told("40001", "40002")
         );
+        assert_eq!(step.told(None).argv.join(" "), told("null", "null"));
+        assert_eq!(step.told(None).name, "centroid");
+    }
+
+    /// Only a trainer is told of ports.
+    #[test]
+    fn a_command_is_run_as_it_is() {
+        let package = package(&[COMMANDS]);
+        let plan = Plan::for_package(package.path(), None, None).unwrap();
+        let ports = Ports {
+            controller: 40001,
+            publish: 40002,
+        };
+        assert_eq!(plan.steps[0].told(Some(ports)), plan.steps[0]);
+        assert_eq!(plan.steps[0].told(None), plan.steps[0]);
     }
 
     #[test]
@@ -272,6 +317,7 @@ mod tests {
             name: "fit".into(),
             argv: vec!["sh".into(), "t.sh".into()],
             env: vec![("A".into(), "1".into())],
+            trainer: false,
         };
         assert_eq!(plan.steps, [step]);
     }

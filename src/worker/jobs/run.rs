@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::curves::{Controls, Curves};
 use super::log::{Log, LogWriter};
 use super::manifest::Terms;
 use super::plan::{PlanKind, Step};
@@ -51,10 +52,12 @@ pub struct Audience {
     pub log: (LogWriter, Log),
     /// How long the commands may be held up in all by a client that does not keep up with their output.
     pub patience: Duration,
+    /// What the client tells a training.
+    pub controls: Controls,
 }
 
-/// Runs the commands one after the other; their output goes to the log line by line, as it comes, and the client follows. A
-/// training that fails does not keep the next from running, an inference that fails does (protocol page, 4.3 and 4.7); a
+/// Runs the commands one after the other; their output goes to the log line by line, as it comes, and the client follows; it gets
+/// the reports of a training, too. A training that fails does not keep the next from running, an inference that fails does (protocol page, 4.3 and 4.7); a
 /// command that cannot be started ends the run, and so does a limit that is reached, or a command that was asked to stop.
 pub async fn run(
     prepared: &Prepared,
@@ -96,7 +99,12 @@ pub async fn run(
         }
         client.say(words.started(&step.name)).await;
         tell(StepNews::Started(step.name.clone()));
-        let end = match client.run(step, prepared, keeper, limit.as_mut()).await {
+        let curves = Curves::open(step, &channel, &audience.controls).await;
+        let end = client.run(curves.step(), prepared, keeper, limit.as_mut());
+        let end = end.await;
+        let wanted = *halt.borrow() <= Halt::Stop;
+        curves.close(wanted).await;
+        let end = match end {
             Ok(end) => end,
             Err(message) => {
                 client.log.say(&message).await;

@@ -15,6 +15,7 @@ fn plan(kind: PlanKind, argv: &[&str], env: &[&str]) -> Plan {
                 .iter()
                 .map(|name| ((*name).to_owned(), "1".to_owned()))
                 .collect(),
+            trainer: false,
         }],
         outputs: vec![PathBuf::from("models")],
         terms: Terms::default(),

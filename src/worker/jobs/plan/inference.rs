@@ -39,6 +39,7 @@ fn step(track: &Track) -> Step {
         name: NAME.to_owned(),
         argv: track.argv(),
         env: Vec::new(),
+        trainer: false,
     }
 }
 
