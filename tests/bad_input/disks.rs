@@ -36,6 +36,28 @@ async fn a_full_disk_at_the_worker_is_told_to_the_client() {
     assert_eq!(client.exit().await, 0, "{}", client.stdout());
 }
 
+/// A job that fills the disk that its log is on has the last word all the same: the log keeps room ahead for that.
+#[actix_rt::test]
+async fn what_a_job_says_on_a_full_disk_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(tiny) = Tiny::mount(dir.path(), "8m") else {
+        return;
+    };
+    let state = tiny.0.join("state");
+    let lab = Lab::with(&["--allow-commands", "--state-dir", state.to_str().unwrap()]).await;
+    let filler = tiny.0.join("filler");
+    let script = format!(
+        "echo begun; dd if=/dev/zero of={0} bs=64k 2>/dev/null; cat /dev/zero >> {0} 2>/dev/null; seq 1 9999; exit 4",
+        filler.display()
+    );
+    let mut client = lab.run(&lab.package("greedy", &script), &[]);
+    client
+        .event_where("output", PATIENCE, |event| event["text"] == "9999\n")
+        .await;
+    assert_eq!(client.exit().await, 6, "{}", client.stdout());
+    lab.until_status("available", PATIENCE).await;
+}
+
 #[actix_rt::test]
 async fn a_full_disk_at_the_client_leaves_nothing_half_written() {
     let lab = Lab::new().await;

@@ -72,6 +72,9 @@ impl LogWriter {
             .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a job's log cannot be kept"))
             .ok()
             .map(Arc::new);
+        if let Some(file) = &file {
+            reserve(file, Some(AHEAD));
+        }
         let (state, seen) = watch::channel(LogState {
             written: 0,
             over: false,
@@ -89,7 +92,7 @@ impl LogWriter {
             limit,
             full: false,
             lost: 0,
-            room: 0,
+            room: AHEAD,
         };
         (writer, log)
     }
