@@ -192,6 +192,7 @@ impl Reader {
             OwnText::CommandsDone => self.say(Ok(ChannelText::TrainingJobsDone)),
             OwnText::Job(job) => self.verdict(job),
             OwnText::Hello(_)
+            | OwnText::Package { .. }
             | OwnText::LogEnd { .. }
             | OwnText::ListJobs
             | OwnText::JobList { .. }

@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 
 pub use job::{JobSummary, KeptResults, MAX_MESSAGE};
 
-use super::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_TEXT_BYTES, WireError, safe_name};
+use super::json::check_line;
+use super::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_TEXT_BYTES, WireError, safe_name};
 
 /// The token before the JSON.
 pub const TOKEN: &str = "LOANER_PEER";
@@ -144,6 +145,13 @@ pub enum OwnText {
     NoVersion {
         /// What the worker speaks.
         versions: Versions,
+    },
+    /// Client to worker: what the file is that it is about to offer.
+    Package {
+        /// What it is for: `train` or `track`.
+        kind: String,
+        /// The directory of it that is to come back.
+        output_dir: String,
     },
     /// A file is offered.
     Offer(FileOffer),
@@ -279,7 +287,7 @@ impl OwnText {
         match &text {
             OwnText::Offer(offer) => {
                 safe_name(&offer.name)?;
-                if offer.hint.len() > super::MAX_PATH_BYTES {
+                if offer.hint.len() > MAX_PATH_BYTES {
                     return Err(WireError::bad("hint", "it is too long"));
                 }
             }
@@ -303,6 +311,10 @@ impl OwnText {
                 if job.len() > MAX_NAME_BYTES =>
             {
                 return Err(WireError::bad("name", "it is too long"));
+            }
+            OwnText::Package { kind, output_dir } => {
+                check_line("kind", kind, MAX_ID_BYTES)?;
+                check_line("output_dir", output_dir, MAX_PATH_BYTES)?;
             }
             OwnText::Job(job) => job.check()?,
             OwnText::JobList { jobs } => {

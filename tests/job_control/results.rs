@@ -95,3 +95,24 @@ async fn a_visit_takes_no_package() {
     call.until("LOANER_PEER::{\"type\":\"job_list\",\"jobs\":[]}")
         .await;
 }
+
+/// Visits are bounded, and those that were granted and do not come keep nobody from the worker itself.
+#[actix_rt::test]
+async fn visits_are_bounded() {
+    let ours = Ours::new().await;
+    let mut visitors = Vec::new();
+    for number in 0..9 {
+        let mut visitor = ours.lab.peer("client").await;
+        for _ in 0..2 {
+            visitor.message(
+                &ours.lab.worker_id,
+                json!({ "app_message_type": "loaner_visit" }),
+            );
+            let answer = visitor.hear_message("loaner_visit_response").await;
+            assert_eq!(answer["accepted"], number < 8, "{answer}");
+        }
+        visitors.push(visitor);
+    }
+    let mut client = ours.run(&ours.package("mkdir models; echo m > models/m", ""));
+    assert_eq!(client.exit().await, 0, "{}", client.stdout());
+}

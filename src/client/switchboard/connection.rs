@@ -19,7 +19,7 @@ use crate::client::reader::{Place, ResultsComing, read};
 use crate::client::{Package, Progress, Work};
 use crate::files::{send_file, send_own_file};
 use crate::rtc::{Channel, RtcConfig};
-use crate::wire::own::{Digest, FileOffer, OwnText, VERSIONS};
+use crate::wire::own::{Digest, FileOffer, OwnText, SPEAKS_OF_JOBS, VERSIONS};
 use crate::wire::{ChannelText, PackageKind, ToHub};
 use crate::worker::candidate_value;
 
@@ -87,7 +87,7 @@ impl Client {
         let (Some(channel), heard) = (link.channel.clone(), link.heard.take()) else {
             return;
         };
-        let heard = heard.filter(|_| versions.is_some());
+        let mut heard = heard.filter(|_| versions.is_some());
         let key = self.secret.map(|secret| package_key(&secret, package));
         let (path, name, size, ui) = (
             package.path.clone(),
@@ -104,10 +104,26 @@ impl Client {
         };
         ui.progress(Progress::Uploading { bytes: size });
         self.plane.spawn(async move {
-            for text in [
-                ChannelText::PackageType(kind),
-                ChannelText::OutputDir(output_dir.to_owned()),
-            ] {
+            let version = match &mut heard {
+                Some(heard) => greet(&channel, heard).await,
+                None => Ok(None),
+            };
+            let version = match version {
+                Ok(version) => version,
+                Err(reason) => return milestones.broke(reason).await,
+            };
+            let output_dir = output_dir.to_owned();
+            let words = match version {
+                Some(SPEAKS_OF_JOBS..) => vec![ChannelText::Own(OwnText::Package {
+                    kind: kind.to_string(),
+                    output_dir,
+                })],
+                _ => vec![
+                    ChannelText::PackageType(kind),
+                    ChannelText::OutputDir(output_dir),
+                ],
+            };
+            for text in words {
                 if let Err(error) = channel.send_text(&text.to_text()).await {
                     return milestones.broke(error).await;
                 }
@@ -118,23 +134,15 @@ impl Client {
                 key,
                 hint: String::new(),
             };
-            if let Some(mut heard) = heard {
-                match greet(&channel, &mut heard).await {
-                    Ok(true) => {
-                        let begun = |from| {
-                            if from > 0 {
-                                ui.progress(Progress::Continued { bytes: from });
-                            }
-                        };
-                        let sent = |bytes| ui.progress(Progress::Uploaded { bytes });
-                        return send_own_file(
-                            channel, path, offer, &mut heard, milestones, begun, sent,
-                        )
-                        .await;
+            if let (Some(mut heard), Some(_)) = (heard, version) {
+                let begun = |from| {
+                    if from > 0 {
+                        ui.progress(Progress::Continued { bytes: from });
                     }
-                    Ok(false) => {}
-                    Err(reason) => return milestones.broke(reason).await,
-                }
+                };
+                let sent = |bytes| ui.progress(Progress::Uploaded { bytes });
+                return send_own_file(channel, path, offer, &mut heard, milestones, begun, sent)
+                    .await;
             }
             send_file(channel, path, name, hint.to_owned(), milestones, |bytes| {
                 ui.progress(Progress::Uploaded { bytes });
@@ -277,18 +285,21 @@ impl Handler<TransferEnded> for Client {
 /// How long a worker that says it is a Loaner may take to answer the greeting.
 const GREETING: Duration = Duration::from_secs(30);
 
-/// Whether worker and client speak a version of Loaner's own words in common; else the inherited ones are spoken.
-async fn greet(channel: &Channel, heard: &mut mpsc::Receiver<OwnText>) -> Result<bool, String> {
+/// The version of Loaner's own words that worker and client have in common; without one, the inherited words are spoken.
+async fn greet(
+    channel: &Channel,
+    heard: &mut mpsc::Receiver<OwnText>,
+) -> Result<Option<u32>, String> {
     let hello = ChannelText::Own(OwnText::Hello(VERSIONS));
     channel
         .send_text(&hello.to_text())
         .await
         .map_err(|error| error.to_string())?;
     match timeout(GREETING, heard.recv()).await {
-        Ok(Some(OwnText::Welcome { .. })) => Ok(true),
+        Ok(Some(OwnText::Welcome { version })) => Ok(Some(version)),
         Ok(Some(OwnText::NoVersion { versions })) => {
             tracing::info!(theirs = %versions, ours = %VERSIONS, "no version in common: transfers are neither verified nor continued");
-            Ok(false)
+            Ok(None)
         }
         Ok(Some(other)) => Err(format!("the worker answered the greeting with {other:?}")),
         Ok(None) => Err("the connection was lost".to_owned()),

@@ -66,6 +66,16 @@ pub enum PackageKind {
     Other(String),
 }
 
+impl From<&str> for PackageKind {
+    fn from(kind: &str) -> Self {
+        match kind {
+            "train" => Self::Train,
+            "track" => Self::Track,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for PackageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

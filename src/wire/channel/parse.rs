@@ -29,11 +29,7 @@ impl ChannelText {
         };
         let args = Args { token, rest };
         Ok(match token {
-            "PACKAGE_TYPE" => Self::PackageType(match args.word("kind")?.as_str() {
-                "train" => PackageKind::Train,
-                "track" => PackageKind::Track,
-                other => PackageKind::Other(other.to_owned()),
-            }),
+            "PACKAGE_TYPE" => Self::PackageType(PackageKind::from(args.word("kind")?.as_str())),
             "OUTPUT_DIR" => Self::OutputDir(args.path("dir")?),
             "FILE_META" => args.file_meta()?,
             "END_OF_FILE" => args.none(Self::EndOfFile)?,

@@ -62,6 +62,8 @@ fn own_text() -> impl Strategy<Value = OwnText> {
                 hint
             })),
         (any::<u64>(), digest()).prop_map(|(have, digest)| OwnText::Accept { have, digest }),
+        ("[a-z]{1,9}", "[a-z/]{1,9}")
+            .prop_map(|(kind, output_dir)| OwnText::Package { kind, output_dir }),
         any::<u64>().prop_map(|from| OwnText::Begin { from }),
         (any::<u64>(), digest()).prop_map(|(at, digest)| OwnText::Check { at, digest }),
         Just(OwnText::Verified),
@@ -181,6 +183,13 @@ fn the_words_look_like_this() {
             r#"{"type":"read_log","job":"j","from":1,"follow":true}"#.to_owned(),
         ),
         (
+            OwnText::Package {
+                kind: "train".into(),
+                output_dir: "models".into(),
+            },
+            r#"{"type":"package","kind":"train","output_dir":"models"}"#.to_owned(),
+        ),
+        (
             OwnText::StopJob { job: "j".into() },
             r#"{"type":"stop_job","job":"j"}"#.to_owned(),
         ),
@@ -200,6 +209,7 @@ fn what_makes_no_sense_is_refused() {
         r#"{"type":"check","at":1,"digest":"ab"}"#,
         r#"{"type":"hello","lowest":2,"highest":1}"#,
         &json!({ "type": "stop_job", "job": "x".repeat(300) }).to_string(),
+        &json!({ "type": "package", "kind": "train", "output_dir": "a\nb" }).to_string(),
         &json!({ "type": "denied", "message": "x".repeat(5000) }).to_string(),
         &json!({ "type": "job_list", "jobs": vec![JobSummary::default(); MAX_JOBS + 1] }).to_string(),
         &json!({ "type": "job_list", "jobs": [JobSummary { id: "x".repeat(300), ..JobSummary::default() }] })

@@ -7,8 +7,8 @@ use tokio::sync::{Mutex, mpsc};
 use super::Server;
 use crate::actors::job::{Admission, Announcement};
 use crate::files::{Flow, OwnSink, Reception};
-use crate::wire::ChannelText;
 use crate::wire::own::{FileOffer, OwnText, VERSIONS, Versions};
+use crate::wire::{ChannelText, PackageKind};
 use crate::worker::jobs::receive::TransferError;
 
 /// What a Loaner peer says of the files that it is sent.
@@ -35,6 +35,10 @@ impl Server {
             OwnText::Hello(theirs) => self.greet(theirs).await,
             _ if self.greeted.is_none() => {
                 tracing::warn!(link = %self.link, "a client spoke before it greeted");
+            }
+            OwnText::Package { kind, output_dir } => {
+                self.kind = Some(PackageKind::from(kind.as_str()));
+                self.output_dir = Some(output_dir);
             }
             OwnText::Offer(offer) => self.offered(offer).await,
             text @ (OwnText::Begin { .. } | OwnText::Check { .. }) => {
