@@ -124,7 +124,7 @@ pub struct IdentityArgs {
 /// `loaner worker`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n  loaner worker --hub https://hub.example --policy policy.toml --max-job-time 8h\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n\nA policy is a file of TOML; what no rule allows is refused, with the rule that would:\n  env = [\"HF_HOME\"]                      # variables of the worker that jobs get\n  [[allow]]\n  recipe = \"sleap\"                       # what is run without a policy, too\n  [[allow]]\n  command = [\"python\", \"train.py\", \"**\"] # * is any one word, a last ** all others\n  rooms = [\"4fad4e39\"]                   # only there; everywhere, unless given\n  users = [\"ann\"]                        # only for them; for all, unless given\n  set_env = [\"EPOCHS\", \"LR_*\"]           # what the job may set; nothing, unless given\n  time_limit = \"2h\"                      # and gpu_memory = \"8 GB\", disk = \"10 GB\"\nA rule says which program runs, not what a script does that comes with the package.\n\nExit codes and configuration: loaner --help"
+    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n  loaner worker --hub https://hub.example --policy policy.toml --max-job-time 8h\n  loaner worker --drain\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n--drain, or SIGUSR1 to the worker, ends it after the job that it has: no other is taken,\nand the results are delivered. Ctrl+C at --drain stops only the waiting.\n\nA policy is a file of TOML; what no rule allows is refused, with the rule that would:\n  env = [\"HF_HOME\"]                      # variables of the worker that jobs get\n  [[allow]]\n  recipe = \"sleap\"                       # what is run without a policy, too\n  [[allow]]\n  command = [\"python\", \"train.py\", \"**\"] # * is any one word, a last ** all others\n  rooms = [\"4fad4e39\"]                   # only there; everywhere, unless given\n  users = [\"ann\"]                        # only for them; for all, unless given\n  set_env = [\"EPOCHS\", \"LR_*\"]           # what the job may set; nothing, unless given\n  time_limit = \"2h\"                      # and gpu_memory = \"8 GB\", disk = \"10 GB\"\nA rule says which program runs, not what a script does that comes with the package.\n\nExit codes and configuration: loaner --help"
 )]
 pub struct WorkerArgs {
     /// Which hub, and who one is there.
@@ -164,6 +164,9 @@ pub struct WorkerArgs {
     /// Offer this much GPU memory (in MB) instead of asking the driver.
     #[arg(long, env = "LOANER_GPU_MEMORY_MB", value_name = "MB")]
     pub gpu_memory_mb: Option<u64>,
+    /// Start nothing: tell the worker that runs with this --work-dir to take no new job, and wait until it has ended.
+    #[arg(long)]
+    pub drain: bool,
     /// How often the GPUs are looked at, in seconds. The hub is told of changes worth telling, twice a minute at most.
     #[arg(long, env = "LOANER_GPU_REFRESH", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub gpu_refresh: u64,

@@ -5,6 +5,7 @@ mod charts;
 mod completions;
 mod config;
 mod doctor;
+mod drain;
 mod exit;
 mod hub;
 mod hub_args;

@@ -8,6 +8,7 @@ pub mod mistake;
 pub mod paths;
 pub mod policy;
 pub mod quantity;
+pub mod running;
 pub(crate) mod serve;
 mod switchboard;
 
@@ -22,7 +23,7 @@ pub use self::capabilities::{Capabilities, Refresh};
 pub use self::jobs::work::JobSettings;
 pub use self::paths::{IoPaths, PathsError};
 pub(crate) use self::switchboard::ice::{candidate_value, ice_servers};
-pub use self::switchboard::{Stop, Worker};
+pub use self::switchboard::{Drain, Stop, Worker};
 use crate::actors::session::{HubAccess, SessionError};
 use crate::charts::availability::Status;
 use crate::rtc::{DataPlane, RtcConfig};
@@ -67,7 +68,11 @@ pub enum Notice {
         status: Status,
         /// The job that it is about.
         job: Option<String>,
+        /// Whether the worker takes no other job, and leaves after this one.
+        draining: bool,
     },
+    /// It drained: nothing is left to wait for, and it ends.
+    Drained,
     /// A job ended.
     JobEnded {
         /// Which.
@@ -120,6 +125,11 @@ impl RunningWorker {
         let (end, ended) = oneshot::channel();
         let addr = Worker::start(config, scratch, notices, end);
         Ok(RunningWorker { addr, ended })
+    }
+
+    /// Has it take no new job, and end when the one that it has is over. Called again, it changes nothing.
+    pub fn drain(&self) {
+        self.addr.do_send(Drain);
     }
 
     /// Begins an orderly end; called again, it hurries: processes are killed at once.
