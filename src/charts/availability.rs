@@ -2,6 +2,7 @@
 
 mod chart;
 mod vocabulary;
+mod ways;
 
 use statig::prelude::*;
 
@@ -9,6 +10,7 @@ use super::ids::{JobId, PeerId};
 use super::machine::{self, Bound, any, statechart};
 
 pub use vocabulary::{Act, Input, LEASE, Status, Timer};
+use ways::draining;
 
 type Out = machine::Out<Timer, Act>;
 
@@ -297,68 +299,6 @@ impl Rules {
             ] => context.ignore("nothing but the end follows a shutdown"),
             Input::Fired(Timer::Lease) => context.ignore("the lease was cancelled"),
         }
-    }
-}
-
-/// Nobody comes after whom the worker has; for the rest it is as before.
-fn draining(out: &mut Out, event: &Input) -> Outcome<State> {
-    match event {
-        Input::Drain => out.ignore("it drains already"),
-        any![
-            JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
-            Shutdown, Fired
-        ] => Super,
-    }
-}
-
-impl Rules {
-    fn reserve(&self, out: &mut Out, holder: &PeerId, job: Option<&JobId>) -> Outcome<State> {
-        let status = Status::Reserved;
-        self.publish(out, status, job);
-        Transition(State::reserved(holder.clone(), status, job.cloned()))
-    }
-
-    fn engage(&self, out: &mut Out, holder: &PeerId, job: &JobId) -> Outcome<State> {
-        let status = Status::Busy;
-        self.publish(out, status, Some(job));
-        let (holder, job) = (holder.clone(), job.clone());
-        Transition(if self.draining {
-            State::draining_busy(holder, status, job)
-        } else {
-            State::busy(holder, status, job)
-        })
-    }
-
-    fn free(&mut self, out: &mut Out) -> Outcome<State> {
-        if self.draining {
-            return self.leave(out);
-        }
-        self.publish(out, Status::Available, None);
-        Transition(State::available())
-    }
-
-    fn drain(&mut self, out: &mut Out, status: Status, job: Option<&JobId>) {
-        self.draining = true;
-        self.publish(out, status, job);
-    }
-
-    fn leave(&mut self, out: &mut Out) -> Outcome<State> {
-        self.draining = true;
-        out.act(Act::Leave);
-        Transition(State::shutting_down())
-    }
-
-    fn publish(&self, out: &mut Out, status: Status, job: Option<&JobId>) {
-        out.act(Act::Publish {
-            status,
-            job: job.cloned(),
-            draining: self.draining,
-        });
-    }
-
-    /// What others are told: that a reservation may end tells nobody to come back here.
-    fn told(&self, status: Status) -> Status {
-        if self.draining { Status::Busy } else { status }
     }
 }
 
