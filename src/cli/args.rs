@@ -6,9 +6,10 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use loaner::actors::session::HubUrl;
 
 use loaner::wire::SessionString;
-use loaner::worker::quantity::Span;
+use loaner::worker::quantity::{Bytes, Span};
 
 pub use super::hub_args::HubArgs;
+use super::log_file::Place;
 
 /// Lends a GPU across the internet: a worker registers with a hub, a client finds it there, and the two connect
 /// peer to peer.
@@ -66,6 +67,20 @@ impl Command {
     pub fn is_server(&self) -> bool {
         matches!(self, Command::Hub(_) | Command::Worker(_))
     }
+
+    /// The file that its log goes to, of those that run until they are stopped.
+    pub fn log_place(&self) -> Option<Place> {
+        let options = match self {
+            Command::Hub(hub) if !hub.check_config => &hub.log,
+            Command::Worker(worker) if !worker.drain => &worker.log,
+            _ => return None,
+        };
+        Some(Place {
+            path: options.log_file.clone()?,
+            max: options.log_max.0,
+            keep: options.log_keep,
+        })
+    }
 }
 
 /// Where the hub is, whom it has to be, and who one is there.
@@ -85,6 +100,27 @@ pub struct HubOptions {
     /// Where identities are kept [default: $XDG_STATE_HOME/loaner, else ~/.local/state/loaner].
     #[arg(long, env = "LOANER_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+}
+
+/// Where the log of a server goes.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct LogOptions {
+    /// Write the log into this file instead of to standard error.
+    #[arg(long, env = "LOANER_LOG_FILE", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Begin a new file when that one would be larger, such as "10 MB"; the old one becomes FILE.1, and so on.
+    #[arg(long, env = "LOANER_LOG_MAX", value_name = "SIZE", default_value = "10 MB", value_parser = log_size)]
+    pub log_max: Bytes,
+    /// How many old files are kept.
+    #[arg(long, env = "LOANER_LOG_KEEP", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub log_keep: u32,
+}
+
+fn log_size(text: &str) -> Result<Bytes, String> {
+    match Bytes::try_from(text.to_owned())? {
+        Bytes(bytes) if bytes < 1000 => Err("a file has at least 1 kB".to_owned()),
+        size => Ok(size),
+    }
 }
 
 /// `loaner inbox`.
@@ -170,6 +206,9 @@ pub struct WorkerArgs {
     /// How often the GPUs are looked at, in seconds. The hub is told of changes worth telling, twice a minute at most.
     #[arg(long, env = "LOANER_GPU_REFRESH", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub gpu_refresh: u64,
+    /// Where the log goes.
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
 /// `loaner run`.
