@@ -2,6 +2,8 @@
 //! protocol, 4.3 and 4.6; reading.md 18).
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "io_paths/killed.rs"]
+mod killed;
 #[path = "io_paths/policy.rs"]
 mod policy;
 mod support;

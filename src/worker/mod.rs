@@ -122,6 +122,7 @@ impl RunningWorker {
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Result<Self, WorkerError> {
         let scratch = Rc::new(ScratchRoot::open(&config.work_dir)?);
+        config.jobs.partials.tidy();
         let (end, ended) = oneshot::channel();
         let addr = Worker::start(config, scratch, notices, end);
         Ok(RunningWorker { addr, ended })
