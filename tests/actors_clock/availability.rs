@@ -200,8 +200,8 @@ fn a_drain_waits_for_the_job_without_a_deadline() {
         feed(&desk.actor, Input::Drain).await;
         pass(24.0 * 3600.0).await;
         assert!(observe(&desk.actor).await.timers.is_empty());
-        assert!(!desk.asked.all().iter().any(|act| *act == Act::Leave));
+        assert!(!desk.asked.all().contains(&Act::Leave));
         feed(&desk.actor, Input::JobEnded { job: job() }).await;
-        assert!(desk.asked.all().iter().any(|act| *act == Act::Leave));
+        assert!(desk.asked.all().contains(&Act::Leave));
     });
 }
