@@ -138,6 +138,18 @@ async fn an_idle_worker_leaves_at_once() {
     has_left(&mut lab).await;
 }
 
+/// A hub that is out of reach does not keep a worker from leaving.
+#[actix_rt::test]
+async fn a_worker_leaves_without_its_hub_too() {
+    let mut lab = Lab::new().await;
+    lab.hub.signal(Signal::SIGKILL);
+    lab.hub.exit().await;
+    lab.worker.event("hub_lost").await;
+    let mut drain = drain(&lab.dir.path().join("work"));
+    assert_eq!(lab.worker.exit().await, 0);
+    assert_eq!(drain.exit().await, 0, "{}", drain.stdout());
+}
+
 /// A drain while reserved: the reservation shows as busy, may still become its job, and the worker leaves after that.
 #[actix_rt::test]
 async fn a_reservation_may_still_become_its_job() {
