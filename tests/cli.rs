@@ -192,18 +192,15 @@ fn a_package_that_is_none_is_told_before_anybody_is_bothered() {
 fn a_hub_that_is_not_there_is_named_once() {
     let (_held, hub) = nobody();
     let place = Place::new().package();
-    for command in ["run package", "workers"] {
-        let line = format!("{command} --hub {hub} --room a --token b");
+    for command in [
+        "run package --room a --token b", "workers --room a --token b", "worker",
+        "worker --room a --token b",
+    ] {
+        let line = format!("{command} --hub {hub}");
         place.fails(&line, 3, &[&hub, "refused", "is it running"]);
         assert_eq!(place.loaner(&line).err.matches("refused").count(), 1);
         place.fails_in_json(&format!("{line} --json"), 3, &hub);
     }
-    place.fails(
-        &format!("worker --hub {hub}"),
-        3,
-        &[&hub, "refused", "is it running"],
-    );
-    place.fails_in_json(&format!("worker --json --hub {hub}"), 3, &hub);
 }
 
 #[test]

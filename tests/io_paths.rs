@@ -4,6 +4,8 @@
 
 #[path = "io_paths/client.rs"]
 mod client;
+#[path = "io_paths/killed.rs"]
+mod killed;
 #[path = "io_paths/policy.rs"]
 mod policy;
 mod support;

@@ -66,3 +66,31 @@ async fn a_service_tells_when_it_is_ready_and_when_it_stops() {
         assert_eq!(service.exit().await, 0);
     }
 }
+
+/// A service that drains says what it waits for, and that it stops only when that is over: a service manager gives it little
+/// time from then on.
+#[actix_rt::test]
+async fn a_service_that_drains_stops_when_its_job_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = Manager::new(dir.path());
+    let (_hub, url) = support::hub().await;
+    let work = dir.path().join("work");
+    let mut worker = support::worker(&url, &work, &[], &manager.env());
+    manager.hears().await;
+    let registered = worker.event("registered").await;
+    let text = |key: &str| registered[key].as_str().unwrap().to_owned();
+    let mut client = support::Peer::join(&url, &text("room"), &text("token"), "client").await;
+    let job = client.reserve(&text("worker")).await;
+    worker
+        .event_where("status", PATIENCE, |event| event["status"] == "busy")
+        .await;
+    worker.signal(Signal::SIGUSR1);
+    let status = manager.hears().await;
+    assert_eq!(
+        status.trim_end(),
+        format!("STATUS=draining: waits for job {job}")
+    );
+    client.leave().await;
+    assert_eq!(manager.hears().await.trim_end(), "STOPPING=1");
+    assert_eq!(worker.exit().await, 0);
+}

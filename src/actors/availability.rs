@@ -14,6 +14,8 @@ pub struct Published {
     pub status: Status,
     /// The pending or current job.
     pub job: Option<JobId>,
+    /// Whether it is the last one.
+    pub draining: bool,
 }
 
 impl Published {
@@ -22,6 +24,7 @@ impl Published {
         Published {
             status: Status::Available,
             job: None,
+            draining: false,
         }
     }
 }
@@ -46,10 +49,16 @@ impl Perform for AvailabilityPerformer {
     type Chart = Availability;
 
     fn perform(&mut self, act: Act, _: &mut Context<ChartActor<Self>>) {
-        if let Act::Publish { status, job } = &act {
+        if let Act::Publish {
+            status,
+            job,
+            draining,
+        } = &act
+        {
             self.published.send_replace(Published {
                 status: *status,
                 job: job.clone(),
+                draining: *draining,
             });
         }
         self.worker.do_send(Asked(act));

@@ -292,7 +292,12 @@ impl Handler<Answer> for SessionActor {
 
 impl SessionPerformer {
     fn failed(&mut self, error: SessionError) {
-        tracing::error!(%error, "the hub");
+        if self.registrations == 0 {
+            // The session ends with it, and whoever began it says so.
+            tracing::debug!(%error, "the hub");
+        } else {
+            tracing::error!(%error, "the hub");
+        }
         self.error = Some(error);
     }
 }

@@ -2,6 +2,7 @@
 
 mod chart;
 mod vocabulary;
+mod ways;
 
 use statig::prelude::*;
 
@@ -9,11 +10,15 @@ use super::ids::{JobId, PeerId};
 use super::machine::{self, Bound, any, statechart};
 
 pub use vocabulary::{Act, Input, LEASE, Status, Timer};
+use ways::draining;
 
 type Out = machine::Out<Timer, Act>;
 
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Rules;
+struct Rules {
+    /// Nobody comes after whom the worker has.
+    draining: bool,
+}
 
 statechart! {
     /// The availability of one worker.
@@ -21,11 +26,15 @@ statechart! {
         Available "available", Bound::Open("a free worker waits for as long as nobody comes"), "Free for whoever comes first.";
         Reserved "reserved", Bound::Timer("Lease"), "Kept for its holder, for the length of the lease.";
         Busy "busy", Bound::Open("the job chart bounds every stage of a job and reports its end"), "At work for its holder.";
+        DrainingReserved "draining_reserved", Bound::Timer("Lease"), "Kept for its last holder; nobody comes after.";
+        DrainingBusy "draining_busy", Bound::Open("the job chart bounds every stage of a job and reports its end"), "At its last job.";
         ShuttingDown "shutting_down", Bound::Final, "The worker ends; nothing else counts.";
     }
     under {
         Serving "serving";
         Held "held";
+        Leased "leased";
+        Working "working";
     }
 }
 
@@ -44,13 +53,13 @@ impl Rules {
             Input::Shutdown => Transition(State::shutting_down()),
             any![
                 JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
-                Fired
+                Drain, Fired
             ] => context.undecided(),
         }
     }
 
     #[state(superstate = "serving")]
-    fn available(context: &mut Out, event: &Input) -> Outcome<State> {
+    fn available(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::JobRequested {
                 from,
@@ -61,7 +70,7 @@ impl Rules {
                     to: from.clone(),
                     job: job.clone(),
                 });
-                reserve(context, from, Some(job))
+                self.reserve(context, from, Some(job))
             }
             Input::JobRequested {
                 from,
@@ -76,12 +85,12 @@ impl Rules {
                 Handled
             }
             Input::Offer { from } => {
-                let outcome = reserve(context, from, None);
+                let outcome = self.reserve(context, from, None);
                 context.act(Act::AcceptOffer { from: from.clone() });
                 outcome
             }
             Input::PackageAnnounced { from } => {
-                let outcome = reserve(context, from, None);
+                let outcome = self.reserve(context, from, None);
                 context.act(Act::AdmitPackage { from: from.clone() });
                 outcome
             }
@@ -92,13 +101,15 @@ impl Rules {
             Input::JobEnded { .. } => context.ignore("no job is under way"),
             Input::PeerLost { .. } => context.ignore("nobody holds the worker"),
             Input::Fired(Timer::Lease) => context.ignore("there is no lease"),
+            Input::Drain => self.leave(context),
             Input::Shutdown => Super,
         }
     }
 
-    /// What reserved and busy have in common: one peer holds the worker, and every other is told so.
+    /// What reserved and busy have in common, also for the last time: one peer holds the worker, and every other is told so.
     #[superstate(superstate = "serving")]
     fn held(
+        &mut self,
         holder: &mut PeerId,
         status: &mut Status,
         context: &mut Out,
@@ -120,7 +131,7 @@ impl Rules {
             Input::Offer { from } => {
                 context.act(Act::RefuseOffer {
                     to: from.clone(),
-                    status: *status,
+                    status: self.told(*status),
                 });
                 Handled
             }
@@ -133,7 +144,7 @@ impl Rules {
                 Handled
             }
             Input::Shutdown => Super,
-            any![JobAssigned, JobBegun, JobEnded, PeerLost, Fired] => context.undecided(),
+            any![JobAssigned, JobBegun, JobEnded, PeerLost, Drain, Fired] => context.undecided(),
         }
     }
 
@@ -147,12 +158,14 @@ impl Rules {
         context.cancel(Timer::Lease);
     }
 
-    #[state(
+    /// Reserved, whether or not somebody may come after: a drain leaves the lease as it is.
+    #[superstate(
         superstate = "held",
         entry_action = "start_lease",
         exit_action = "end_lease"
     )]
-    fn reserved(
+    fn leased(
+        &mut self,
         holder: &mut PeerId,
         status: &mut Status,
         job: &mut Option<JobId>,
@@ -168,28 +181,66 @@ impl Rules {
                     from: from.clone(),
                     job: assigned.clone(),
                 });
-                engage(context, from, assigned)
+                self.engage(context, from, assigned)
             }
             Input::JobAssigned { .. } => context.ignore(
                 "an assignment counts only from the holder, and for the job that was reserved",
             ),
-            Input::JobBegun { from, job } if from == holder => engage(context, from, job),
+            Input::JobBegun { from, job } if from == holder => self.engage(context, from, job),
             Input::JobBegun { .. } => context.ignore("a job begins only for the holder"),
             Input::JobEnded { .. } => context.ignore("no job is under way"),
-            Input::PeerLost { from } if from == holder => free(context),
+            Input::PeerLost { from } if from == holder => self.free(context),
             Input::PeerLost { .. } => context.ignore("somebody else was lost, not the holder"),
             Input::Fired(Timer::Lease) => {
                 context.act(Act::ReleaseHolder {
                     holder: holder.clone(),
                 });
-                free(context)
+                self.free(context)
             }
-            any![JobRequested, Offer, PackageAnnounced, Shutdown] => Super,
+            any![JobRequested, Offer, PackageAnnounced, Drain, Shutdown] => Super,
         }
     }
 
-    #[state(superstate = "held")]
-    fn busy(
+    #[state(superstate = "leased")]
+    fn reserved(
+        &mut self,
+        holder: &mut PeerId,
+        status: &mut Status,
+        job: &mut Option<JobId>,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
+        match event {
+            Input::Drain => {
+                self.drain(context, *status, job.as_ref());
+                Transition(State::draining_reserved(
+                    holder.clone(),
+                    *status,
+                    job.clone(),
+                ))
+            }
+            any![
+                JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
+                Shutdown, Fired
+            ] => Super,
+        }
+    }
+
+    #[state(superstate = "leased")]
+    fn draining_reserved(
+        holder: &mut PeerId,
+        status: &mut Status,
+        job: &mut Option<JobId>,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
+        draining(context, event)
+    }
+
+    /// At work, whether or not somebody may come after.
+    #[superstate(superstate = "held")]
+    fn working(
+        &mut self,
         holder: &mut PeerId,
         status: &mut Status,
         job: &mut JobId,
@@ -197,14 +248,46 @@ impl Rules {
         event: &Input,
     ) -> Outcome<State> {
         match event {
-            Input::JobEnded { job: ended } if ended == job => free(context),
+            Input::JobEnded { job: ended } if ended == job => self.free(context),
             Input::JobEnded { .. } => context.ignore("another job ended, not the current one"),
             Input::JobAssigned { .. } => context.ignore("a worker has one job at a time"),
             Input::JobBegun { .. } => context.ignore("busy is what that means"),
             Input::PeerLost { .. } => context.ignore("the job chart ends the job, and reports it"),
             Input::Fired(Timer::Lease) => context.ignore("the lease ended with the assignment"),
-            any![JobRequested, Offer, PackageAnnounced, Shutdown] => Super,
+            any![JobRequested, Offer, PackageAnnounced, Drain, Shutdown] => Super,
         }
+    }
+
+    #[state(superstate = "working")]
+    fn busy(
+        &mut self,
+        holder: &mut PeerId,
+        status: &mut Status,
+        job: &mut JobId,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
+        match event {
+            Input::Drain => {
+                self.drain(context, *status, Some(job));
+                Transition(State::draining_busy(holder.clone(), *status, job.clone()))
+            }
+            any![
+                JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
+                Shutdown, Fired
+            ] => Super,
+        }
+    }
+
+    #[state(superstate = "working")]
+    fn draining_busy(
+        holder: &mut PeerId,
+        status: &mut Status,
+        job: &mut JobId,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
+        draining(context, event)
     }
 
     #[state]
@@ -212,60 +295,42 @@ impl Rules {
         match event {
             any![
                 JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
-                Shutdown
+                Drain, Shutdown
             ] => context.ignore("nothing but the end follows a shutdown"),
             Input::Fired(Timer::Lease) => context.ignore("the lease was cancelled"),
         }
     }
 }
 
-fn reserve(out: &mut Out, holder: &PeerId, job: Option<&JobId>) -> Outcome<State> {
-    out.act(Act::Publish {
-        status: Status::Reserved,
-        job: job.cloned(),
-    });
-    Transition(State::reserved(
-        holder.clone(),
-        Status::Reserved,
-        job.cloned(),
-    ))
-}
-
-fn engage(out: &mut Out, holder: &PeerId, job: &JobId) -> Outcome<State> {
-    out.act(Act::Publish {
-        status: Status::Busy,
-        job: Some(job.clone()),
-    });
-    Transition(State::busy(holder.clone(), Status::Busy, job.clone()))
-}
-
-fn free(out: &mut Out) -> Outcome<State> {
-    out.act(Act::Publish {
-        status: Status::Available,
-        job: None,
-    });
-    Transition(State::available())
-}
-
 impl Availability {
     /// A free worker.
     pub fn new() -> Self {
-        Self::with(Rules)
+        Self::with(Rules::default())
     }
 
-    /// The status that the hub is to show; a worker that shuts down is not to be chosen any more.
+    /// The status that counts; a worker that shuts down is not to be chosen any more.
     pub fn status(&self) -> Status {
         match self.0.state() {
             State::Available {} => Status::Available,
-            State::Reserved { .. } => Status::Reserved,
-            State::Busy { .. } | State::ShuttingDown {} => Status::Busy,
+            State::Reserved { .. } | State::DrainingReserved { .. } => Status::Reserved,
+            State::Busy { .. } | State::DrainingBusy { .. } | State::ShuttingDown {} => {
+                Status::Busy
+            }
         }
+    }
+
+    /// Whether nobody comes after whom the worker has.
+    pub fn draining(&self) -> bool {
+        self.0.inner().draining
     }
 
     /// Who holds the worker.
     pub fn holder(&self) -> Option<&PeerId> {
         match self.0.state() {
-            State::Reserved { holder, .. } | State::Busy { holder, .. } => Some(holder),
+            State::Reserved { holder, .. }
+            | State::DrainingReserved { holder, .. }
+            | State::Busy { holder, .. }
+            | State::DrainingBusy { holder, .. } => Some(holder),
             State::Available {} | State::ShuttingDown {} => None,
         }
     }
@@ -273,8 +338,8 @@ impl Availability {
     /// The pending or current job.
     pub fn job(&self) -> Option<&JobId> {
         match self.0.state() {
-            State::Reserved { job, .. } => job.as_ref(),
-            State::Busy { job, .. } => Some(job),
+            State::Reserved { job, .. } | State::DrainingReserved { job, .. } => job.as_ref(),
+            State::Busy { job, .. } | State::DrainingBusy { job, .. } => Some(job),
             State::Available {} | State::ShuttingDown {} => None,
         }
     }

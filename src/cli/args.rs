@@ -7,9 +7,10 @@ use loaner::actors::session::HubUrl;
 
 use loaner::client::WorkerInput;
 use loaner::wire::SessionString;
-use loaner::worker::quantity::Span;
+use loaner::worker::quantity::{Bytes, Span};
 
 pub use super::hub_args::HubArgs;
+use super::log_file::Place;
 
 /// Lends a GPU across the internet: a worker registers with a hub, a client finds it there, and the two connect
 /// peer to peer.
@@ -77,6 +78,20 @@ impl Command {
     pub fn is_server(&self) -> bool {
         matches!(self, Command::Hub(_) | Command::Worker(_))
     }
+
+    /// The file that its log goes to, of those that run until they are stopped.
+    pub fn log_place(&self) -> Option<Place> {
+        let options = match self {
+            Command::Hub(hub) if !hub.check_config => &hub.log,
+            Command::Worker(worker) if !worker.drain => &worker.log,
+            _ => return None,
+        };
+        Some(Place {
+            path: options.log_file.clone()?,
+            max: options.log_max.0,
+            keep: options.log_keep,
+        })
+    }
 }
 
 /// Where the hub is, whom it has to be, and who one is there.
@@ -96,6 +111,27 @@ pub struct HubOptions {
     /// Where identities are kept [default: $XDG_STATE_HOME/loaner, else ~/.local/state/loaner].
     #[arg(long, env = "LOANER_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+}
+
+/// Where the log of a server goes.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct LogOptions {
+    /// Write the log into this file instead of to standard error.
+    #[arg(long, env = "LOANER_LOG_FILE", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Begin a new file when that one would be larger, such as "10 MB"; the old one becomes FILE.1, and so on.
+    #[arg(long, env = "LOANER_LOG_MAX", value_name = "SIZE", default_value = "10 MB", value_parser = log_size)]
+    pub log_max: Bytes,
+    /// How many old files are kept.
+    #[arg(long, env = "LOANER_LOG_KEEP", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub log_keep: u32,
+}
+
+fn log_size(text: &str) -> Result<Bytes, String> {
+    match Bytes::try_from(text.to_owned())? {
+        Bytes(bytes) if bytes < 1000 => Err("a file has at least 1 kB".to_owned()),
+        size => Ok(size),
+    }
 }
 
 /// `loaner inbox`.
@@ -135,7 +171,7 @@ pub struct IdentityArgs {
 /// `loaner worker`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n  loaner worker --hub https://hub.example --policy policy.toml --max-job-time 8h\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n\nA policy is a file of TOML; what no rule allows is refused, with the rule that would:\n  env = [\"HF_HOME\"]                      # variables of the worker that jobs get\n  [[allow]]\n  recipe = \"sleap\"                       # what is run without a policy, too\n  [[allow]]\n  command = [\"python\", \"train.py\", \"**\"] # * is any one word, a last ** all others\n  rooms = [\"4fad4e39\"]                   # only there; everywhere, unless given\n  users = [\"ann\"]                        # only for them; for all, unless given\n  set_env = [\"EPOCHS\", \"LR_*\"]           # what the job may set; nothing, unless given\n  time_limit = \"2h\"                      # and gpu_memory = \"8 GB\", disk = \"10 GB\"\nA rule says which program runs, not what a script does that comes with the package.\n\nExit codes and configuration: loaner --help"
+    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n  loaner worker --hub https://hub.example --policy policy.toml --max-job-time 8h\n  loaner worker --drain\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n--drain, or SIGUSR1 to the worker, ends it after the job that it has: no other is taken,\nand the results are delivered. Ctrl+C at --drain stops only the waiting.\n\nA policy is a file of TOML; what no rule allows is refused, with the rule that would:\n  env = [\"HF_HOME\"]                      # variables of the worker that jobs get\n  [[allow]]\n  recipe = \"sleap\"                       # what is run without a policy, too\n  [[allow]]\n  command = [\"python\", \"train.py\", \"**\"] # * is any one word, a last ** all others\n  rooms = [\"4fad4e39\"]                   # only there; everywhere, unless given\n  users = [\"ann\"]                        # only for them; for all, unless given\n  set_env = [\"EPOCHS\", \"LR_*\"]           # what the job may set; nothing, unless given\n  time_limit = \"2h\"                      # and gpu_memory = \"8 GB\", disk = \"10 GB\"\nA rule says which program runs, not what a script does that comes with the package.\n\nExit codes and configuration: loaner --help"
 )]
 pub struct WorkerArgs {
     /// Which hub, and who one is there.
@@ -208,9 +244,15 @@ pub struct WorkerArgs {
         default_value_t = 30
     )]
     pub output_wait: u64,
+    /// Start nothing: tell the worker that runs with this --work-dir to take no new job, and wait until it has ended.
+    #[arg(long)]
+    pub drain: bool,
     /// How often the GPUs are looked at, in seconds. The hub is told of changes worth telling, twice a minute at most.
     #[arg(long, env = "LOANER_GPU_REFRESH", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub gpu_refresh: u64,
+    /// Where the log goes.
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
 /// `loaner run`.

@@ -9,6 +9,8 @@ use clap::builder::FalseyValueParser;
 use loaner::hub::HubLimits;
 use loaner::hub::auth::Algorithm;
 
+use super::args::LogOptions;
+
 /// `loaner hub`.
 #[derive(Debug, ClapArgs)]
 #[command(
@@ -145,6 +147,9 @@ pub struct HubArgs {
     /// Write no line for each request and the end of each socket.
     #[arg(long, env = "LOANER_NO_ACCESS_LOG", value_parser = FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     pub no_access_log: bool,
+    /// Where the log goes.
+    #[command(flatten)]
+    pub log: LogOptions,
     /// Only look whether a hub could start with these settings.
     #[arg(long)]
     pub check_config: bool,

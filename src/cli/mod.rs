@@ -6,6 +6,7 @@ mod charts;
 mod completions;
 mod config;
 mod doctor;
+mod drain;
 mod end;
 mod exit;
 mod fetch;
@@ -15,6 +16,7 @@ mod hub_ice;
 mod identity;
 mod inbox;
 mod jobs;
+mod log_file;
 mod logs;
 mod man;
 mod run;
@@ -27,11 +29,14 @@ mod workers_watch;
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use self::args::{Args, Command, HubOptions};
 use self::exit::{Exit, Failure};
+use self::log_file::LogFile;
 use loaner::actors::session::{HubAccess, Trust};
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
 use loaner::wire::RoomCredentials;
@@ -58,9 +63,16 @@ pub fn main() -> ExitCode {
             return report(&Failure::usage(error), wants_json(&argv));
         }
     };
-    log(&args);
     let json = args.json;
-    match dispatch(args) {
+    let log_file = match log(&args) {
+        Ok(log_file) => log_file,
+        Err(failure) => return report(&failure, json),
+    };
+    let ended = dispatch(args);
+    if let Some(log_file) = log_file {
+        log_file.flush();
+    }
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure, json),
     }
@@ -141,7 +153,7 @@ fn serve(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     actix::System::new().block_on(command)
 }
 
-fn log(args: &Args) {
+fn log(args: &Args) -> Result<Option<Arc<LogFile>>, Failure> {
     let default = match args.verbose {
         // The stack warns of every stray packet, and any stranger can send those. It calls it an error that an address
         // of the peer cannot be reached from each of ours, which is how paths are found.
@@ -154,16 +166,32 @@ fn log(args: &Args) {
     let filter = std::env::var("LOANER_LOG")
         .ok()
         .and_then(|text| EnvFilter::try_new(text).ok());
+    let log_file = match args.command.log_place() {
+        None => None,
+        Some(place) => Some(Arc::new(open_log(place)?)),
+    };
+    let writer = match &log_file {
+        Some(log_file) => BoxMakeWriter::new(log_file.clone()),
+        None => BoxMakeWriter::new(std::io::stderr),
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(default)))
-        .with_writer(std::io::stderr);
+        .with_writer(writer);
     if args.json {
         subscriber.json().init();
     } else {
-        subscriber
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init();
+        let ansi = log_file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+        subscriber.with_ansi(ansi).init();
     }
+    Ok(log_file)
+}
+
+fn open_log(place: log_file::Place) -> Result<LogFile, Failure> {
+    let path = place.path.clone();
+    LogFile::open(place).map_err(|error| {
+        let message = format!("the log {} cannot be written: {error}", path.display());
+        Failure::say(Exit::File, message)
+    })
 }
 
 fn report(failure: &Failure, json: bool) -> ExitCode {

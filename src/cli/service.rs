@@ -8,6 +8,11 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// What it is at, in a line for people.
+pub fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
 /// It has begun to stop.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);

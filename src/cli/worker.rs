@@ -13,10 +13,12 @@ use loaner::worker::jobs::keeper::own_exe;
 use loaner::worker::jobs::scratch::default_base;
 use loaner::worker::policy::{Asker, Policy};
 use loaner::worker::records::{Keep, Records};
+use loaner::worker::running;
 use loaner::worker::{
     Capabilities, IoPaths, JobSettings, Notice, Refresh, RunningWorker, WorkerConfig, WorkerError,
 };
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::args::{HubOptions, WorkerArgs};
@@ -25,7 +27,13 @@ use super::{Signals, print};
 
 /// Runs a worker until it is told to stop.
 pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
+    let work_dir = args.work_dir.unwrap_or_else(default_base);
+    if args.drain {
+        return super::drain::run(&work_dir, json).await;
+    }
     let mut signals = Signals::listen()?;
+    let mut drain = signal(SignalKind::from_raw(running::DRAIN as i32))
+        .map_err(|error| Failure::new(Exit::Other, error))?;
     let room = super::room(args.room, args.token)?;
     let policy = policy(args.policy.as_deref(), args.allow_commands)?;
     let paths = paths(args.input_path, args.output_path, args.filesystem)?;
@@ -41,7 +49,6 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
         capabilities = capabilities.offer(memory);
     }
     let url = args.at.hub.to_string();
-    let work_dir = args.work_dir.unwrap_or_else(default_base);
     let max_package = args.max_package_mb.saturating_mul(1_000_000);
     let hub = access(args.at)?;
     let keep = Keep {
@@ -81,11 +88,10 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
         tokio::select! {
             Some(notice) = heard.recv() => {
                 show(&notice, &url, json);
-                if let Notice::Registered { .. } = notice {
-                    super::service::ready(&format!("registered with {url}"));
-                }
+                tell_service(&notice, &url);
             }
             ended = worker.ended() => return ended.map_err(failure),
+            Some(()) = drain.recv() => worker.drain(),
             () = signals.next() => {
                 super::service::stopping();
                 worker.stop();
@@ -117,6 +123,27 @@ async fn records(
                 format!("the records of jobs cannot be kept in {shown}: {error}"),
             )
         })
+}
+
+/// Whoever started the worker as a service is told what counts there.
+fn tell_service(notice: &Notice, url: &str) {
+    match notice {
+        Notice::Registered { .. } => super::service::ready(&format!("registered with {url}")),
+        // Only the end of a drain is the beginning of the end: a service manager does not wait long for that.
+        Notice::Status {
+            job,
+            draining: true,
+            ..
+        } => super::service::status(&match job {
+            Some(job) => format!("draining: waits for job {job}"),
+            None => "draining: waits for a client that it is reserved for".to_owned(),
+        }),
+        Notice::Drained => super::service::stopping(),
+        Notice::Status { .. }
+        | Notice::HubLost
+        | Notice::JobEnding { .. }
+        | Notice::JobEnded { .. } => {}
+    }
 }
 
 /// What is run: what a file says, any command, or neither.
@@ -203,15 +230,28 @@ fn show(notice: &Notice, hub: &str, json: bool) {
                 "The hub is out of reach; trying again.".to_owned()
             });
         }
-        Notice::Status { status, job } => {
-            print(
-                json,
-                &json!({ "event": "status", "status": status.as_str(), "job": job }),
-                || match job {
-                    Some(job) => format!("The worker is {} (job {job}).", status.as_str()),
-                    None => format!("The worker is {}.", status.as_str()),
-                },
-            );
+        Notice::Status {
+            status,
+            job,
+            draining,
+        } => {
+            let event = json!({ "event": "status", "status": status.as_str(), "job": job, "draining": draining });
+            print(json, &event, || {
+                let job = job
+                    .as_ref()
+                    .map_or_else(String::new, |job| format!(" (job {job})"));
+                let last = if *draining {
+                    "; it takes nobody else, and ends after that"
+                } else {
+                    ""
+                };
+                format!("The worker is {}{job}{last}.", status.as_str())
+            });
+        }
+        Notice::Drained => {
+            print(json, &json!({ "event": "drained" }), || {
+                "Nothing is left to wait for; the worker ends.".to_owned()
+            });
         }
         Notice::JobEnding {
             job,

@@ -101,7 +101,7 @@ pub fn line(worker: &PeerInfo) -> String {
     let gpu = format!("{}{more} on {}", text("gpu_model"), text("hostname"));
     columns([
         &printable(&worker.peer_id),
-        &text("status"),
+        &printable(worker.status().unwrap_or("unknown")),
         &memory,
         &busy,
         &temperature,

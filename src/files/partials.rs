@@ -79,15 +79,25 @@ impl Partials {
         Partial::examine(file, checks, path)
     }
 
+    /// Removes what is too old or too much, as the next file would. Blocks.
+    pub fn tidy(&self) {
+        self.sweep(Path::new(""));
+        // Fails, as it should, while something is in it.
+        let _ = fs::remove_dir(&self.dir);
+    }
+
     /// Removes what is too old, and the oldest when there are too many or too much; what is in use, and `wanted`, stay.
     fn sweep(&self, wanted: &Path) {
         let Ok(entries) = fs::read_dir(&self.dir) else {
             return;
         };
-        let mut found: Vec<(SystemTime, u64, PathBuf)> = entries
+        let (kept, others): (Vec<_>, Vec<_>) = entries
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_none())
+            .partition(|path| path.extension().is_none());
+        others.iter().for_each(|path| remove_left(path));
+        let mut found: Vec<(SystemTime, u64, PathBuf)> = kept
+            .into_iter()
             .filter_map(|path| {
                 let meta = path.symlink_metadata().ok()?;
                 Some((meta.modified().ok()?, meta.len(), path))
@@ -120,6 +130,19 @@ fn open(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(path)
+}
+
+/// Removes what somebody left who was killed: files that were not to be kept, and checks of files that are gone.
+fn remove_left(path: &Path) {
+    let modified = path.symlink_metadata().and_then(|meta| meta.modified());
+    let old = modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > KEPT));
+    let alone = path
+        .extension()
+        .is_some_and(|extension| extension != CHECKS)
+        || !path.with_extension("").exists();
+    if old && alone {
+        remove(path);
+    }
 }
 
 fn remove(path: &Path) {

@@ -30,6 +30,8 @@ pub(super) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A hub that is restarted gets its port back although old connections linger.
     socket.set_reuse_address(true)?;
+    // Accepted connections have it from here: a small frame does not wait until the one before it was acknowledged.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -59,7 +61,6 @@ pub(super) fn serve(
                     let service = $builder
                         .keep_alive(KeepAlive::Disabled)
                         .client_request_timeout(core.config.limits.request_time)
-                        .tcp_nodelay(true)
                         .upgrade(fn_service(move |(request, framed)| {
                             handshake::open(request, framed, Arc::clone(&upgrades))
                         }))
@@ -81,4 +82,18 @@ pub(super) fn serve(
         };
     }
     Ok(server.run())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Each small frame leaves at once.
+    #[test]
+    fn frames_of_the_hub_do_not_wait_for_each_other() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(listener.accept().unwrap().0.nodelay().unwrap());
+    }
 }

@@ -31,8 +31,8 @@ pub use peer::{
 };
 pub use session::{SessionString, SessionStringError};
 pub use signal::{
-    DeletePeer, Filters, FromHub, HubError, IceServer, Metadata, PeerInfo, Properties, Refusal,
-    Register, RegisteredAuth, RoomCredentials, SignIn, SignInAgain, ToHub,
+    DRAINING, DeletePeer, Filters, FromHub, HubError, IceServer, Metadata, PeerInfo, Properties,
+    Refusal, Register, RegisteredAuth, RoomCredentials, SignIn, SignInAgain, ToHub,
 };
 
 /// The largest signalling frame or HTTP body that is read, in bytes: 1 MiB, the limit of the original hub.

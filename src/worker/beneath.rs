@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{self as unix, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self as unix, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Deepest tree that is removed, in directories.
@@ -113,6 +113,17 @@ impl Directory {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = unix::openat(&self.fd, name, flags, Mode::from_raw_mode(mode))?;
         Ok(File::from(fd))
+    }
+
+    /// Locks this directory until it is dropped; false when somebody else has.
+    ///
+    /// # Errors
+    /// Where directories cannot be locked, as on some network file systems.
+    pub fn try_lock(&self) -> io::Result<bool> {
+        match unix::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            locked => Ok(locked.map(|()| true)?),
+        }
     }
 
     /// Gives a directory in this one another name, in one step. What has that name already is replaced only if it is

@@ -9,6 +9,7 @@ pub mod paths;
 pub mod policy;
 pub mod quantity;
 pub mod records;
+pub mod running;
 pub(crate) mod serve;
 mod switchboard;
 
@@ -24,7 +25,7 @@ pub use self::capabilities::{Capabilities, Refresh};
 pub use self::jobs::work::JobSettings;
 pub use self::paths::{IoPaths, PathsError};
 pub(crate) use self::switchboard::ice::{candidate_value, ice_servers};
-pub use self::switchboard::{Stop, Worker};
+pub use self::switchboard::{Drain, Stop, Worker};
 use crate::actors::session::{HubAccess, SessionError};
 use crate::charts::availability::Status;
 use crate::rtc::{DataPlane, RtcConfig};
@@ -69,6 +70,8 @@ pub enum Notice {
         status: Status,
         /// The job that it is about.
         job: Option<String>,
+        /// Whether the worker takes no other job, and leaves after this one.
+        draining: bool,
     },
     /// A job's command is being stopped or ended.
     JobEnding {
@@ -79,6 +82,8 @@ pub enum Notice {
         /// How long it may take.
         at_most: Duration,
     },
+    /// It drained: nothing is left to wait for, and it ends.
+    Drained,
     /// A job ended.
     JobEnded {
         /// Which.
@@ -128,9 +133,15 @@ impl RunningWorker {
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Result<Self, WorkerError> {
         let scratch = Rc::new(ScratchRoot::open(&config.work_dir)?);
+        config.jobs.partials.tidy();
         let (end, ended) = oneshot::channel();
         let addr = Worker::start(config, scratch, notices, end);
         Ok(RunningWorker { addr, ended })
+    }
+
+    /// Has it take no new job, and end when the one that it has is over. Called again, it changes nothing.
+    pub fn drain(&self) {
+        self.addr.do_send(Drain);
     }
 
     /// Begins an orderly end; called again, it hurries: processes are killed at once.

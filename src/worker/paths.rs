@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::beneath::Directory;
 use super::jobs::names::{NameError, safe_file_name, safe_relative, shown};
-use super::jobs::output::OutputDir;
+use super::jobs::output::{OutputDir, sweep};
 
 /// Below the output directory: one directory for each job.
 const JOBS: &str = "jobs";
@@ -55,7 +55,7 @@ pub struct IoPaths {
 }
 
 impl IoPaths {
-    /// Opens both directories. `filesystem` tells people which storage they are on; `"unknown"` unless given.
+    /// Opens both directories, and takes away what killed workers left in the second. `filesystem` tells people which storage they are on; `"unknown"` unless given.
     ///
     /// # Errors
     /// When one of them does not exist, is no directory, may not be read, or has a path that is not Unicode.
@@ -64,9 +64,15 @@ impl IoPaths {
         output: &Path,
         filesystem: Option<String>,
     ) -> Result<Self, PathsError> {
+        let input = opened("--input-path", input)?;
+        let output = opened("--output-path", output)?;
+        sweep(&output.1);
+        if let Ok(jobs) = output.1.directory(Path::new(JOBS)) {
+            sweep(&jobs);
+        }
         Ok(Self {
-            input: opened("--input-path", input)?,
-            output: opened("--output-path", output)?,
+            input,
+            output,
             filesystem: filesystem.unwrap_or_else(|| "unknown".to_owned()),
         })
     }
@@ -148,6 +154,14 @@ impl IoPaths {
     pub fn shared_output(&self, path: &str) -> Result<OutputDir, String> {
         let refused = |why: String| format!("Output path \"{}\": {why}", shown(path));
         let safe = safe_relative(path).map_err(|why| refused(why.to_string()))?;
+        // Such a directory is not known at the start.
+        if let Ok(above) = self
+            .output
+            .1
+            .directory(safe.parent().unwrap_or(Path::new("")))
+        {
+            sweep(&above);
+        }
         OutputDir::reserve(&self.output.1, &safe, true).map_err(|error| {
             refused(match error.kind() {
                 io::ErrorKind::AlreadyExists => "something is there already".to_owned(),

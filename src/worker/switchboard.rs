@@ -2,6 +2,7 @@
 //! nothing: what an event means is for the charts to say.
 
 mod describe;
+mod drain;
 mod gpus;
 mod hub;
 pub(crate) mod ice;
@@ -52,6 +53,11 @@ const MAX_USERS: usize = 1024;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Stop;
+
+/// The worker is to take no new job, and to end when the one that it has is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
 
 struct Link {
     peer: PeerId,
@@ -107,6 +113,7 @@ pub struct Worker {
     /// The timer of the next registration, which renews the credentials for TURN servers.
     renewal: Option<SpawnHandle>,
     stopping: bool,
+    drain: drain::State,
     /// The hub confirmed the registration, and was not lost since.
     online: bool,
     gpus: gpus::Gpus,
@@ -153,6 +160,7 @@ impl Worker {
                     describe::register(&capabilities, paths.as_deref(), &published.borrow())
                 })
             };
+            let drain = drain::State::begin(config.hub.url.to_string(), scratch.path());
             let owner = ctx.address().recipient();
             let session = session(
                 config.hub,
@@ -189,6 +197,7 @@ impl Worker {
                 looking: HashMap::new(),
                 renewal: None,
                 stopping: false,
+                drain,
                 online: false,
                 gpus,
                 ledger,
@@ -230,6 +239,7 @@ impl Worker {
 
     /// Job first, then connections, then the hub: each step waits for the one before.
     fn advance_stop(&mut self, ctx: &mut Context<Self>) {
+        self.advance_drain();
         if !self.stopping || self.job.is_some() {
             return;
         }
@@ -297,6 +307,7 @@ impl Handler<JobNews> for Worker {
             JobEvent::Tell(message) => {
                 let holder = job.holder.clone();
                 self.ledger.told(&message);
+                self.drain.hear(&message);
                 self.mail_terminal(holder.clone(), &news.job, &message);
                 self.tell(&holder, message);
             }

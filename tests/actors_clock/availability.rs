@@ -41,7 +41,12 @@ fn job() -> JobId {
 }
 
 fn publish(status: Status, job: Option<JobId>) -> Act {
-    Act::Publish { status, job }
+    let draining = false;
+    Act::Publish {
+        status,
+        job,
+        draining,
+    }
 }
 
 /// STATE-03, PEER-03; reading.md 4: a reservation that becomes nothing is over after 60 s; its holder's connections are
@@ -146,5 +151,57 @@ fn nothing_happens_after_a_shutdown() {
         pass(600.0).await;
         assert!(!desk.actor.connected());
         assert_eq!(desk.asked.all().len(), 2);
+    });
+}
+
+/// A drain lets a reservation end when it would have ended anyway; then the worker is to leave, and nothing is published as
+/// available.
+#[test]
+fn a_drain_waits_for_the_end_of_the_lease() {
+    on_paused_clock(async {
+        let desk = desk();
+        feed(&desk.actor, Input::Offer { from: ann() }).await;
+        pass(30.0).await;
+        feed(&desk.actor, Input::Drain).await;
+        assert!(desk.published.borrow().draining);
+        assert_eq!(desk.status(), Status::Reserved);
+        pass(29.9).await;
+        assert!(desk.actor.connected());
+        pass(600.0).await;
+        desk.asked.is(&[
+            (0.0, publish(Status::Reserved, None)),
+            (0.0, Act::AcceptOffer { from: ann() }),
+            (
+                30.0,
+                Act::Publish {
+                    status: Status::Reserved,
+                    job: None,
+                    draining: true,
+                },
+            ),
+            (60.0, Act::ReleaseHolder { holder: ann() }),
+            (60.0, Act::Leave),
+        ]);
+        assert!(!desk.actor.connected());
+    });
+}
+
+/// A job that runs has all its time, drained or not.
+#[test]
+fn a_drain_waits_for_the_job_without_a_deadline() {
+    on_paused_clock(async {
+        let desk = desk();
+        feed(&desk.actor, Input::Offer { from: ann() }).await;
+        let assigned = Input::JobAssigned {
+            from: ann(),
+            job: job(),
+        };
+        feed(&desk.actor, assigned).await;
+        feed(&desk.actor, Input::Drain).await;
+        pass(24.0 * 3600.0).await;
+        assert!(observe(&desk.actor).await.timers.is_empty());
+        assert!(!desk.asked.all().contains(&Act::Leave));
+        feed(&desk.actor, Input::JobEnded { job: job() }).await;
+        assert!(desk.asked.all().contains(&Act::Leave));
     });
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use loaner::charts::PeerId;
 use loaner::charts::availability::{Act, Availability, Input, Status, Timer};
+use loaner::charts::{Effect, PeerId};
 use proptest::prelude::*;
 
-use super::availability_model::Model;
+use super::availability_model::{Model, Who};
 use super::history::{Moment, Subject, config, histories};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -15,6 +15,7 @@ impl Subject for Availability {
     fn weight(event: &Input) -> u32 {
         match event {
             Input::Shutdown => 1,
+            Input::Drain => 2,
             _ => 6,
         }
     }
@@ -29,7 +30,7 @@ fn sender(event: &Input) -> Option<&PeerId> {
         | Input::PackageAnnounced { from }
         | Input::JobBegun { from, .. }
         | Input::PeerLost { from } => Some(from),
-        Input::JobEnded { .. } | Input::Shutdown | Input::Fired(_) => None,
+        Input::JobEnded { .. } | Input::Drain | Input::Shutdown | Input::Fired(_) => None,
     }
 }
 
@@ -38,6 +39,11 @@ fn holder_before(moments: &[Moment<Availability>], index: usize) -> Option<&Peer
     index
         .checked_sub(1)
         .and_then(|before| moments[before].chart.holder())
+}
+
+/// A state without what a drain adds to it.
+fn plain(state: &str) -> &str {
+    state.strip_prefix("draining_").unwrap_or(state)
 }
 
 fn sorted<'a>(acts: impl Iterator<Item = &'a Act>) -> Vec<String> {
@@ -52,12 +58,13 @@ proptest! {
     /// The chart and the model, each written for itself, do the same (reading.md 1 to 5; worker-state.md; PEER-03 to PEER-09).
     #[test]
     fn the_chart_does_what_the_model_does(history in histories::<Availability>()) {
-        let mut model = Model::Free;
+        let mut model = Model::new();
         for moment in &history.moments {
             let Some(event) = &moment.event else { continue };
             let expected = model.hears(moment.at, event);
             prop_assert_eq!(sorted(moment.acts()), sorted(expected.iter()), "{:?}", event);
-            if !matches!(model, Model::Down) {
+            prop_assert_eq!(moment.chart.draining(), model.draining);
+            if !matches!(model.who, Who::Down) {
                 let shown = (moment.chart.status(), moment.chart.job().cloned());
                 prop_assert_eq!(shown, model.published());
             }
@@ -76,9 +83,67 @@ proptest! {
                 ("busy", "available"),
                 ("reserved", "available"),
             ];
-            prop_assert!(round.contains(&way) || moment.to == "shutting_down", "{way:?}");
-            prop_assert!(moment.to != "shutting_down" || moment.event == Some(Input::Shutdown));
+            let drain = [
+                ("available", "shutting_down"),
+                ("reserved", "draining_reserved"),
+                ("busy", "draining_busy"),
+            ];
+            let drained = [
+                ("draining_reserved", "draining_busy"),
+                ("draining_reserved", "shutting_down"),
+                ("draining_busy", "shutting_down"),
+            ];
+            match &moment.event {
+                Some(Input::Shutdown) => prop_assert_eq!(moment.to, "shutting_down"),
+                Some(Input::Drain) => prop_assert!(drain.contains(&way), "{way:?}"),
+                _ => prop_assert!(round.contains(&way) || drained.contains(&way), "{way:?}"),
+            }
         }
+    }
+
+    /// A drain keeps who is there and lets nobody else in; the worker leaves, once, when nobody holds it, and not before.
+    #[test]
+    fn a_drained_worker_serves_whom_it_has_and_leaves(history in histories::<Availability>()) {
+        let (mut draining, mut left) = (false, false);
+        for (index, moment) in history.moments.iter().enumerate() {
+            let before = holder_before(&history.moments, index);
+            for act in moment.acts() {
+                if draining {
+                    let lets_in = match act {
+                        Act::AcceptJob { .. } => true,
+                        Act::AcceptOffer { from } | Act::AdmitPackage { from } => Some(from) != before,
+                        Act::Publish { status, draining, .. } => *status == Status::Available || !draining,
+                        _ => false,
+                    };
+                    prop_assert!(!lets_in, "{act:?}");
+                }
+                if *act == Act::Leave {
+                    prop_assert!(!left && moment.chart.holder().is_none());
+                    left = true;
+                }
+            }
+            if moment.event == Some(Input::Drain) && moment.from != "shutting_down" {
+                draining = true;
+                prop_assert_eq!(moment.chart.holder(), before);
+                prop_assert_eq!(left, before.is_none());
+            }
+            if draining && moment.from != moment.to && moment.to == "shutting_down" && moment.event != Some(Input::Shutdown) {
+                prop_assert!(left);
+            }
+        }
+    }
+
+    /// A drain neither lengthens nor shortens a reservation: it has one lease, and left alone the worker leaves at its end.
+    #[test]
+    fn a_drain_leaves_the_lease_as_it_is(history in histories::<Availability>()) {
+        for moment in &history.moments {
+            if moment.event == Some(Input::Drain) {
+                prop_assert!(moment.effects.iter().all(|effect| matches!(effect, Effect::Act(_))) || moment.to == "shutting_down");
+            }
+        }
+        let alone = history.left_alone(LEASE);
+        prop_assert!(!alone.chart_is("draining_reserved"));
+        prop_assert!(!history.chart_is("draining_reserved") || alone.chart_is("shutting_down"));
     }
 
     /// reading.md 4: a lease lasts 60 s, and it ends with an assignment, with the connection, or with its deadline.
@@ -86,13 +151,14 @@ proptest! {
     fn a_lease_lasts_60_s_and_ends_by_its_deadline_a_loss_or_a_job(history in histories::<Availability>()) {
         history.lasts_at_most("reserved", Timer::Lease, LEASE)?;
         for (index, moment) in history.moments.iter().enumerate() {
-            if moment.from != "reserved" || moment.to == "reserved" {
+            if plain(moment.from) != "reserved" || plain(moment.to) == "reserved" {
                 continue;
             }
             let holder = holder_before(&history.moments, index);
-            match (&moment.event, moment.to) {
-                (Some(Input::Fired(Timer::Lease)), "available") => {}
-                (Some(Input::PeerLost { from }), "available") => prop_assert_eq!(Some(from), holder),
+            let free = if moment.from == "reserved" { "available" } else { "shutting_down" };
+            match (&moment.event, plain(moment.to)) {
+                (Some(Input::Fired(Timer::Lease)), to) if to == free => {}
+                (Some(Input::PeerLost { from }), to) if to == free => prop_assert_eq!(Some(from), holder),
                 (Some(Input::JobAssigned { from, .. } | Input::JobBegun { from, .. }), "busy") => {
                     prop_assert_eq!(Some(from), holder);
                 }
@@ -118,7 +184,7 @@ proptest! {
             if let (Some(before), Some(after)) = (before, after) {
                 prop_assert_eq!(before, after);
             }
-            prop_assert_eq!(after.is_some(), ["reserved", "busy"].contains(&moment.to));
+            prop_assert_eq!(after.is_some(), ["reserved", "busy"].contains(&plain(moment.to)));
         }
     }
 
@@ -183,6 +249,7 @@ proptest! {
                 ("shutting_down", _) => None,
                 (_, None) => Some(Act::AcceptOffer { from: from.clone() }),
                 (_, Some(holder)) if holder == from => Some(Act::AcceptOffer { from: from.clone() }),
+                // A reservation that is the last one frees nothing for others.
                 ("reserved", _) => Some(Act::RefuseOffer { to: from.clone(), status: Status::Reserved }),
                 _ => Some(Act::RefuseOffer { to: from.clone(), status: Status::Busy }),
             };
@@ -212,7 +279,7 @@ proptest! {
             let published: Vec<_> = moment
                 .acts()
                 .filter_map(|act| match act {
-                    Act::Publish { status, job } => Some((*status, job.clone())),
+                    Act::Publish { status, job, .. } => Some((*status, job.clone())),
                     _ => None,
                 })
                 .collect();
@@ -234,7 +301,8 @@ proptest! {
     #[test]
     fn busy_ends_with_the_current_job_and_nothing_else(history in histories::<Availability>()) {
         for (index, moment) in history.moments.iter().enumerate() {
-            if (moment.from, moment.to) == ("busy", "available") {
+            let free = [("busy", "available"), ("draining_busy", "shutting_down")];
+            if free.contains(&(moment.from, moment.to)) && moment.event != Some(Input::Shutdown) {
                 let job = history.moments[index - 1].chart.job().cloned().unwrap();
                 prop_assert_eq!(&moment.event, &Some(Input::JobEnded { job }));
             }
@@ -247,7 +315,7 @@ proptest! {
         let mut down = false;
         for moment in history.left_alone(LEASE * 2).moments {
             prop_assert!(!(down && moment.acts().next().is_some()));
-            down |= moment.event == Some(Input::Shutdown);
+            down |= moment.event == Some(Input::Shutdown) || moment.acts().any(|act| *act == Act::Leave);
             if down {
                 prop_assert_eq!(moment.to, "shutting_down");
                 prop_assert_eq!(moment.chart.status(), Status::Busy);

@@ -1,4 +1,5 @@
-//! A small model of who may use a worker, written from reading.md 1 to 5 alone.
+//! A small model of who may use a worker, written from reading.md 1 to 5 alone, and from what a drain is to its
+//! owner: nobody else is taken, whoever is there is served, and then the worker leaves.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ const LEASE: Duration = Duration::from_secs(60);
 
 /// The worker as reading.md 1 to 5 tell of it.
 #[derive(Debug)]
-pub enum Model {
+pub enum Who {
     Free,
     Reserved {
         holder: PeerId,
@@ -23,32 +24,64 @@ pub enum Model {
     Down,
 }
 
+impl Who {
+    fn shown(&self) -> (Status, Option<JobId>) {
+        match self {
+            Who::Free => (Status::Available, None),
+            Who::Reserved { job, .. } => (Status::Reserved, job.clone()),
+            Who::Busy { job, .. } => (Status::Busy, Some(job.clone())),
+            Who::Down => (Status::Busy, None),
+        }
+    }
+}
+
+/// A worker that its owner may tell to take nobody else.
+#[derive(Debug)]
+pub struct Model {
+    pub who: Who,
+    pub draining: bool,
+}
+
 impl Model {
+    pub fn new() -> Self {
+        let (who, draining) = (Who::Free, false);
+        Model { who, draining }
+    }
+
     /// What the hub is to be told of it.
     pub fn published(&self) -> (Status, Option<JobId>) {
-        match self {
-            Model::Free => (Status::Available, None),
-            Model::Reserved { job, .. } => (Status::Reserved, job.clone()),
-            Model::Busy { job, .. } => (Status::Busy, Some(job.clone())),
-            Model::Down => (Status::Busy, None),
-        }
+        self.who.shown()
     }
 
     /// What the worker is to do, in any order.
     pub fn hears(&mut self, at: Duration, event: &Input) -> Vec<Act> {
         let mut acts = Vec::new();
-        let reserve = |holder: &PeerId, job: Option<&JobId>| Model::Reserved {
+        let reserve = |holder: &PeerId, job: Option<&JobId>| Who::Reserved {
             holder: holder.clone(),
             job: job.cloned(),
             since: at,
         };
-        let next = match (&*self, event) {
-            (Model::Down, _) => None,
+        let next = match (&self.who, event) {
+            (Who::Down, _) => None,
             (_, Input::Shutdown) => {
-                *self = Model::Down;
+                self.who = Who::Down;
                 return acts;
             }
-            (Model::Free, Input::JobRequested { from, job, fits }) => {
+            (Who::Free, Input::Drain) => {
+                self.draining = true;
+                Some(Who::Free)
+            }
+            (_, Input::Drain) if !self.draining => {
+                self.draining = true;
+                let (status, job) = self.published();
+                acts.push(Act::Publish {
+                    status,
+                    job,
+                    draining: true,
+                });
+                return acts;
+            }
+            (Who::Free, Input::JobRequested { from, job, fits }) => {
                 let (to, job) = (from.clone(), job.clone());
                 if *fits {
                     let next = reserve(&to, Some(&job));
@@ -72,20 +105,19 @@ impl Model {
                 });
                 None
             }
-            (Model::Free, Input::Offer { from }) => {
+            (Who::Free, Input::Offer { from }) => {
                 acts.push(Act::AcceptOffer { from: from.clone() });
                 Some(reserve(from, None))
             }
-            (Model::Free, Input::PackageAnnounced { from }) => {
+            (Who::Free, Input::PackageAnnounced { from }) => {
                 acts.push(Act::AdmitPackage { from: from.clone() });
                 Some(reserve(from, None))
             }
-            (
-                Model::Reserved { holder, .. } | Model::Busy { holder, .. },
-                Input::Offer { from },
-            ) => {
+            (Who::Reserved { holder, .. } | Who::Busy { holder, .. }, Input::Offer { from }) => {
                 let from = from.clone();
+                // Nothing becomes free of a worker that drains.
                 let (status, _) = self.published();
+                let status = if self.draining { Status::Busy } else { status };
                 acts.push(if *holder == from {
                     Act::AcceptOffer { from }
                 } else {
@@ -94,7 +126,7 @@ impl Model {
                 None
             }
             (
-                Model::Reserved { holder, .. } | Model::Busy { holder, .. },
+                Who::Reserved { holder, .. } | Who::Busy { holder, .. },
                 Input::PackageAnnounced { from },
             ) => {
                 let from = from.clone();
@@ -106,7 +138,7 @@ impl Model {
                 None
             }
             (
-                Model::Reserved {
+                Who::Reserved {
                     holder,
                     job: pending,
                     ..
@@ -120,35 +152,47 @@ impl Model {
                         from: holder.clone(),
                         job: job.clone(),
                     });
-                    Model::Busy { holder, job }
+                    Who::Busy { holder, job }
                 })
             }
-            (Model::Reserved { holder, .. }, Input::JobBegun { from, job }) if holder == from => {
-                Some(Model::Busy {
+            (Who::Reserved { holder, .. }, Input::JobBegun { from, job }) if holder == from => {
+                Some(Who::Busy {
                     holder: holder.clone(),
                     job: job.clone(),
                 })
             }
-            (Model::Reserved { holder, .. }, Input::PeerLost { from }) if holder == from => {
-                Some(Model::Free)
+            (Who::Reserved { holder, .. }, Input::PeerLost { from }) if holder == from => {
+                Some(Who::Free)
             }
-            (Model::Reserved { holder, since, .. }, Input::Fired(Timer::Lease)) => {
+            (Who::Reserved { holder, since, .. }, Input::Fired(Timer::Lease)) => {
                 assert_eq!(at, *since + LEASE, "the lease");
                 acts.push(Act::ReleaseHolder {
                     holder: holder.clone(),
                 });
-                Some(Model::Free)
+                Some(Who::Free)
             }
-            (Model::Busy { job: current, .. }, Input::JobEnded { job }) if current == job => {
-                Some(Model::Free)
+            (Who::Busy { job: current, .. }, Input::JobEnded { job }) if current == job => {
+                Some(Who::Free)
             }
             (_, Input::Fired(Timer::Lease)) => panic!("a lease ended that nobody had"),
             _ => None,
         };
-        if let Some(next) = next {
-            *self = next;
-            let (status, job) = self.published();
-            acts.push(Act::Publish { status, job });
+        match next {
+            None => {}
+            // Who drains is never free again.
+            Some(Who::Free) if self.draining => {
+                self.who = Who::Down;
+                acts.push(Act::Leave);
+            }
+            Some(next) => {
+                self.who = next;
+                let ((status, job), draining) = (self.published(), self.draining);
+                acts.push(Act::Publish {
+                    status,
+                    job,
+                    draining,
+                });
+            }
         }
         acts
     }

@@ -144,7 +144,7 @@ macro_rules! every_chart {
 
 every_chart! {
     availability: Availability, [
-        "AcceptJob", "RejectJob", "AcceptOffer", "RefuseOffer", "AdmitPackage", "RefusePackage", "ExpectJob", "Publish",
+        "AcceptJob", "RejectJob", "AcceptOffer", "RefuseOffer", "AdmitPackage", "RefusePackage", "ExpectJob", "Leave", "Publish",
         "ReleaseHolder"
     ];
     hub_connection: HubConnection, [

@@ -4,6 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_rt::net::TcpStream;
+use actix_service::{Service, ServiceExt as _};
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector};
+use awc::http::Uri;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -42,7 +46,9 @@ impl HubAccess {
 
     /// A client for requests, each of which may take so long.
     pub(crate) fn client(&self, limit: Option<Duration>) -> awc::Client {
-        let connector = awc::Connector::new().rustls_0_23(self.trust.0.clone());
+        let connector = awc::Connector::new()
+            .connector(at_once())
+            .rustls_0_23(self.trust.0.clone());
         let builder = awc::Client::builder().connector(connector);
         match limit {
             Some(limit) => builder.timeout(limit).finish(),
@@ -57,6 +63,23 @@ impl From<HubUrl> for HubAccess {
         let keeper = Keeper::in_memory(&url.to_string());
         HubAccess::new(url, Trust::default(), keeper)
     }
+}
+
+/// Connections on which a small frame does not wait until the one before it was acknowledged: that takes 40 ms and more, each
+/// time that two are sent in a row.
+fn at_once() -> impl Service<
+    ConnectInfo<Uri>,
+    Response = Connection<Uri, TcpStream>,
+    Error = ConnectError,
+    Future: 'static,
+> + Clone
++ 'static {
+    Connector::default().service().map(|connection| {
+        if let Err(error) = connection.io_ref().set_nodelay(true) {
+            tracing::debug!(%error, "frames to the hub may wait for each other");
+        }
+        connection
+    })
 }
 
 /// Whose certificates are believed.
@@ -128,6 +151,16 @@ fn usual() -> RootCertStore {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// Each small frame leaves at once.
+    #[actix_rt::test]
+    async fn frames_to_the_hub_do_not_wait_for_each_other() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let hub = listener.local_addr().unwrap();
+        let info = ConnectInfo::new(Uri::from_static("http://hub.example")).set_addr(hub);
+        let connection = at_once().call(info).await.unwrap();
+        assert!(connection.io_ref().nodelay().unwrap());
+    }
 
     #[test]
     fn a_file_without_a_certificate_is_refused_by_name() {

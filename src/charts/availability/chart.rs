@@ -1,7 +1,7 @@
 //! What the explorer and the drawing want to know of `availability`.
 
 use super::{Act, Availability, Input, Out, Timer};
-use crate::charts::machine::{Chart, chart_core, words};
+use crate::charts::machine::{Chart, any, chart_core, words};
 use crate::charts::{JobId, PeerId};
 
 impl Chart for Availability {
@@ -41,7 +41,7 @@ impl Chart for Availability {
             events.push(Input::PeerLost { from: from.clone() });
         }
         events.extend(jobs.map(|job| Input::JobEnded { job }));
-        events.push(Input::Shutdown);
+        events.extend([Input::Drain, Input::Shutdown]);
         events
     }
 
@@ -57,17 +57,24 @@ impl Chart for Availability {
                 "the machine cannot do it"
             };
         }
+        let last = self.draining();
         match (self.holder(), event.from()) {
             (Some(holder), Some(from)) if holder != from => "from another peer",
             (Some(_), Some(_)) => match (self.job(), event) {
                 (Some(own), Input::JobAssigned { job, .. }) if own != job => {
                     "from the holder, another job"
                 }
+                // What these lead to is not the same any more.
+                (_, any![JobAssigned, JobBegun, PeerLost]) if last => "from the holder, draining",
                 _ => "from the holder",
             },
             (Some(_), None) => match (self.job(), event) {
+                (Some(own), Input::JobEnded { job }) if own == job && last => {
+                    "the current job, draining"
+                }
                 (Some(own), Input::JobEnded { job }) if own == job => "the current job",
                 (Some(_), Input::JobEnded { .. }) => "another job",
+                (_, Input::Fired(Timer::Lease)) if last => "draining",
                 _ => "",
             },
             (None, _) => "",
@@ -76,7 +83,12 @@ impl Chart for Availability {
 
     fn act_name(act: &Act) -> String {
         match act {
-            Act::Publish { status, .. } => format!("publish {}", status.as_str()),
+            Act::Publish {
+                status, draining, ..
+            } => {
+                let last = if *draining { " (draining)" } else { "" };
+                format!("publish {}{last}", status.as_str())
+            }
             Act::RejectJob { reason, .. } => format!("reject job: {reason}"),
             other => words(other.as_ref()),
         }

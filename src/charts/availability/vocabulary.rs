@@ -73,6 +73,8 @@ pub enum Input {
         /// Whose.
         from: PeerId,
     },
+    /// The worker is to take nobody else, and to leave after whom it has.
+    Drain,
     /// The worker is to end.
     Shutdown,
     /// A timer fired.
@@ -88,7 +90,7 @@ impl Input {
             | Input::PackageAnnounced { from }
             | Input::JobBegun { from, .. }
             | Input::PeerLost { from } => Some(from),
-            any![JobEnded, Shutdown, Fired] => None,
+            any![JobEnded, Drain, Shutdown, Fired] => None,
         }
     }
 }
@@ -154,10 +156,14 @@ pub enum Act {
         status: Status,
         /// The pending or current job.
         job: Option<JobId>,
+        /// Whether it is the last one.
+        draining: bool,
     },
     /// The lease ran out: close what its holder has open.
     ReleaseHolder {
         /// Whose.
         holder: PeerId,
     },
+    /// Nobody is left to wait for: the worker may end.
+    Leave,
 }

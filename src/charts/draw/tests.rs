@@ -258,11 +258,11 @@ fn what_a_superstate_decides_stands_once_with_what_differs_by_state() {
 fn what_a_reader_of_the_pages_looks_for_is_there() {
     let page = render(Format::Pages, Some("availability")).unwrap();
     for row in [
-        "| `reserved` | `serving`, `held` | Kept for its holder, for the length of the lease. | **60 s** (lease) |",
-        "| lease | 60 s | `reserved` |",
+        "| `reserved` | `serving`, `held`, `leased` | Kept for its holder, for the length of the lease. | **60 s** (lease) |",
+        "| lease | 60 s | `reserved`, `draining_reserved` |",
         "|  | lease fires | → `available` | release holder, publish available, stop lease |",
-        "| any in *serving*: `available`, `reserved`, `busy` | shutdown | → `shutting\\_down` | stop lease if it runs |",
-        "| another job ended, not the current one | `busy`: job ended *\\[another job\\]* |",
+        "| any in *serving*: `available`, `reserved`, `busy`, `draining_reserved`, `draining_busy` | shutdown | → `shutting\\_down` | stop lease if it runs |",
+        "| another job ended, not the current one | `working`: job ended *\\[another job\\]* |",
     ] {
         let row = row.replace("`shutting\\_down`", "`shutting_down`");
         assert!(page.contains(&row), "{row}\n{page}");

@@ -150,3 +150,35 @@ proptest! {
         prop_assert_eq!(partial.file.metadata().unwrap().len() as usize, *expected);
     }
 }
+
+/// What somebody left who was killed goes after a day, also where no further file comes; what is younger may be in use.
+#[test]
+fn what_was_left_behind_goes_after_a_day() {
+    let (_dir, partials) = partials(u64::MAX);
+    fs::create_dir(&partials.dir).unwrap();
+    let kept = KEY.to_string();
+    let orphan = format!("{}.{CHECKS}", Digest([8; 32]));
+    let names = [".abc.part", &kept, &format!("{kept}.{CHECKS}"), &orphan];
+    let make = |age: Duration| {
+        for name in names {
+            let file = File::create(partials.dir.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+    };
+    make(KEPT - Duration::from_secs(3600));
+    partials.tidy();
+    assert_eq!(files(&partials), names.len());
+    make(KEPT + Duration::from_secs(3600));
+    // Checks say something for as long as their file is there.
+    File::options()
+        .append(true)
+        .open(partials.dir.join(&kept))
+        .unwrap()
+        .set_modified(SystemTime::now())
+        .unwrap();
+    partials.tidy();
+    assert_eq!(files(&partials), 2);
+    make(KEPT + Duration::from_secs(3600));
+    partials.tidy();
+    assert!(!partials.dir.exists());
+}

@@ -13,5 +13,5 @@ mod to_hub;
 
 pub use from_hub::{FromHub, RegisteredAuth};
 pub use http::{DeletePeer, RoomCredentials, SignIn, SignInAgain};
-pub use parts::{Filters, HubError, IceServer, Metadata, PeerInfo, Properties, Refusal};
+pub use parts::{DRAINING, Filters, HubError, IceServer, Metadata, PeerInfo, Properties, Refusal};
 pub use to_hub::{Register, ToHub};

@@ -11,6 +11,9 @@ use crate::wire::{Hidden, MAX_ID_BYTES, WireError, excerpt};
 /// The named facts that a peer tells about itself: `status`, `gpu_memory_mb`, `hostname` and so on.
 pub type Properties = Map<String, Value>;
 
+/// The fact that a worker takes no new job: true, beside a `status` that everybody understands.
+pub const DRAINING: &str = "draining";
+
 /// What a peer tells about itself at registration, and what discovery returns.
 ///
 /// `Deserialize` is lenient: a part of the wrong type counts as empty.
@@ -116,6 +119,14 @@ impl PeerInfo {
     /// The property `name`, if it is text, such as `status`.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.metadata.properties.get(name)?.as_str()
+    }
+
+    /// What a person is to read as a worker's status: its word, or that it drains.
+    pub fn status(&self) -> Option<&str> {
+        match self.metadata.properties.get(DRAINING) {
+            Some(Value::Bool(true)) => Some(DRAINING),
+            _ => self.text("status"),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A place is reserved before the job begins: a directory with a name of its own, next to where the results will be.
 //! They are copied into it, and it gets its final name at the end. Whoever drops it before leaves the output directory
-//! as it was, save for a worker that is killed.
+//! as it was. What a worker that is killed leaves is not locked any more, and [`sweep`] takes it away.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,6 +20,47 @@ use crate::worker::beneath::{Directory, Kind};
 const MAX_ENTRIES: usize = 1_000_000;
 /// Deepest tree that is copied, in directories: what goes beyond was not made to be kept.
 const MAX_DEPTH: usize = 128;
+
+/// How often a reservation is tried that a sweep takes away.
+const TRIES: usize = 8;
+/// How the names of reserved directories end.
+const PART: &str = ".part";
+
+/// How the names of directories begin that are reserved by workers of this machine.
+fn ours() -> String {
+    // Another machine may not see our locks, nor we its.
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let mark = blake3::hash(host.as_encoded_bytes()).to_hex();
+    format!(".loaner-{}-", &mark[..8])
+}
+
+/// Removes what killed workers of this machine reserved in a directory. What cannot be removed is only logged. Blocks.
+pub fn sweep(directory: &Directory) {
+    let Ok(entries) = directory.entries() else {
+        return;
+    };
+    let ours = ours();
+    for (name, kind) in entries {
+        let named = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(&ours) && name.ends_with(PART));
+        if kind != Kind::Directory || !named {
+            continue;
+        }
+        let found = directory.directory(Path::new(&name));
+        // Where nothing can be locked, nobody knows whose it is.
+        if !found.is_ok_and(|found| found.try_lock().unwrap_or(false)) {
+            continue;
+        }
+        let dir = name.display();
+        match directory.remove_tree(&name) {
+            Ok(()) => tracing::info!(%dir, "removed what a killed worker left"),
+            Err(error) => {
+                tracing::warn!(%dir, %error, "what a killed worker left could not be removed");
+            }
+        }
+    }
+}
 
 /// A place for results that is reserved.
 #[derive(Debug)]
@@ -94,9 +135,17 @@ impl OutputDir {
             Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
             Err(error) => return Err(error),
         }
-        let part = OsString::from(format!(".loaner-{:016x}.part", rand::random::<u64>()));
-        let dir = parent.make(&part, 0o777)?;
-        Ok((parent, dir, part))
+        for _ in 0..TRIES {
+            let name = format!("{}{:016x}{PART}", ours(), rand::random::<u64>());
+            let part = OsString::from(name);
+            let dir = parent.make(&part, 0o777)?;
+            // Somebody may sweep just now, and take it for left behind.
+            let kept = dir.try_lock().unwrap_or(true) && parent.kind(&part).is_ok();
+            if kept {
+                return Ok((parent, dir, part));
+            }
+        }
+        Err(io::ErrorKind::ResourceBusy.into())
     }
 
     /// Its path relative to the output directory.

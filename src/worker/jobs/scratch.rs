@@ -74,7 +74,7 @@ impl ScratchRoot {
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(&base)
             .map_err(at(&base))?;
-        let lock = open_lock(&dir.path().join(LOCK)).map_err(at(dir.path()))?;
+        let lock = open_lock(&lock_of(dir.path())).map_err(at(dir.path()))?;
         lock.lock().map_err(at(dir.path()))?;
         Ok(Self {
             dir: dir.keep(),
@@ -189,11 +189,36 @@ fn sweep(base: &Path) {
     }
 }
 
+/// The directories below `base` that running workers hold, and the numbers of their processes.
+pub(in crate::worker) fn held_directories(base: &Path) -> io::Result<Vec<(i32, PathBuf)>> {
+    let mut held = Vec::new();
+    for entry in fs::read_dir(base)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
+        if let Some(pid) = pid
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && !is_abandoned(&entry.path())
+        {
+            held.push((pid, entry.path()));
+        }
+    }
+    held.sort();
+    Ok(held)
+}
+
+/// The file in a worker's directory that is locked while it runs.
+pub(in crate::worker) fn lock_of(dir: &Path) -> PathBuf {
+    dir.join(LOCK)
+}
+
 fn is_abandoned(dir: &Path) -> bool {
     match OpenOptions::new()
         .write(true)
         .custom_flags(OFlag::O_NOFOLLOW.bits())
-        .open(dir.join(LOCK))
+        .open(lock_of(dir))
     {
         Ok(lock) => !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
         Err(error) => error.kind() == io::ErrorKind::NotFound,

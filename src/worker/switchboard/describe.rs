@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::actors::availability::Published;
 use crate::charts::JobId;
 use crate::charts::availability::Status;
-use crate::wire::{Metadata, Register};
+use crate::wire::{DRAINING, Metadata, Register};
 use crate::worker::capabilities::{Capabilities, Reading};
 use crate::worker::paths::IoPaths;
 
@@ -19,7 +19,7 @@ pub(super) fn register(
     if let Some(paths) = paths {
         properties.insert("io_paths".to_owned(), paths.advertised());
     }
-    properties.extend(status_properties(published.status, published.job.as_ref()));
+    properties.extend(status_properties(published));
     Register {
         peer_id: String::new(),
         room_id: String::new(),
@@ -49,16 +49,33 @@ pub(super) fn gpu_metadata(capabilities: &Capabilities, reading: &Reading) -> Me
 }
 
 /// The status as properties. A key that no longer holds is an explicit null: an update never removes one.
-pub(super) fn status_properties(status: Status, job: Option<&JobId>) -> crate::wire::Properties {
-    let job = job.map(JobId::as_str);
-    let (pending, current) = match status {
+///
+/// A worker that drains is busy for everybody who looks for one, whatever words they know; ours read more.
+pub(super) fn status_properties(published: &Published) -> crate::wire::Properties {
+    let job = published.job.as_ref().map(JobId::as_str);
+    let (pending, current) = match published.status {
         Status::Available => (None, None),
         Status::Reserved => (job, None),
         Status::Busy => (None, job),
     };
     let mut properties = crate::wire::Properties::new();
+    let status = if published.draining {
+        properties.insert(DRAINING.to_owned(), json!(true));
+        Status::Busy
+    } else {
+        published.status
+    };
     properties.insert("status".to_owned(), json!(status.as_str()));
     properties.insert("pending_job_id".to_owned(), json!(pending));
     properties.insert("current_job_id".to_owned(), json!(current));
     properties
+}
+
+/// Why a package is turned away that is not the holder's.
+pub(super) fn refusal(published: &Published) -> String {
+    if published.draining {
+        return "the worker takes no new jobs: it ends when the one that it has is over".to_owned();
+    }
+    let status = published.status.as_str();
+    format!("the worker is {status} for somebody else")
 }

@@ -60,7 +60,7 @@ impl Worker {
         // What changed while the registration was on its way could not be sent.
         let now = self.published.borrow().clone();
         if *self.described.borrow() != now {
-            self.publish(now.status, now.job.as_ref());
+            self.publish(&now);
         }
         let Some(token) = registered.token else {
             return;

@@ -1,9 +1,9 @@
 //! What the availability wants done.
 
-use super::describe::status_properties;
+use super::describe::{refusal, status_properties};
 use super::{CurrentJob, Link, MAX_LINKS, Worker};
 use crate::actors::Feed;
-use crate::actors::availability::Asked;
+use crate::actors::availability::{Asked, Published};
 use crate::actors::job::{Admit, job};
 use crate::actors::peer::{Dial, LinkId, RemoteCandidate, connect};
 use crate::charts::availability::{Act, Status};
@@ -27,8 +27,7 @@ impl Handler<Asked> for Worker {
             Act::RefuseOffer { to, status } => self.refuse_offer(to, status),
             Act::AdmitPackage { from } => self.admit_package(from, ctx),
             Act::RefusePackage { from } => {
-                let status = self.published.borrow().status;
-                let reason = format!("the worker is {} for somebody else", status.as_str());
+                let reason = refusal(&self.published.borrow());
                 if let Some(reply) = self.looking.remove(&from) {
                     let _ = reply.send(Err(reason));
                 } else if let Some(announced) = self.announced.remove(&from) {
@@ -39,7 +38,11 @@ impl Handler<Asked> for Worker {
                 tracing::info!(%from, %job, "Job assigned and ready for WebRTC connection");
                 self.expect_job(from, job, ctx);
             }
-            Act::Publish { status, job } => {
+            Act::Publish {
+                status,
+                job,
+                draining,
+            } => {
                 match status {
                     Status::Reserved => {}
                     // The job itself has the word from now on.
@@ -49,12 +52,17 @@ impl Handler<Asked> for Worker {
                         self.mail_unreserved(JobChange::Released);
                     }
                 }
-                self.publish(status, job.as_ref());
+                self.publish(&Published {
+                    status,
+                    job,
+                    draining,
+                });
             }
             Act::ReleaseHolder { holder } => {
                 self.mail_unreserved(JobChange::LeaseExpired);
                 self.release(&holder);
             }
+            Act::Leave => self.drained(ctx),
         }
     }
 }
@@ -208,9 +216,10 @@ impl Worker {
         }
     }
 
-    pub(super) fn publish(&self, status: Status, job: Option<&JobId>) {
+    /// Tells the hub, and whoever runs the worker, what counts now.
+    pub(super) fn publish(&mut self, published: &Published) {
         let metadata = Metadata {
-            properties: status_properties(status, job),
+            properties: status_properties(published),
             ..Metadata::default()
         };
         self.send(ToHub::UpdateMetadata {
@@ -218,9 +227,11 @@ impl Worker {
             metadata,
         });
         self.notice(Notice::Status {
-            status,
-            job: job.map(JobId::to_string),
+            status: published.status,
+            job: published.job.as_ref().map(JobId::to_string),
+            draining: published.draining,
         });
+        self.tell_here(published);
     }
 
     pub(super) fn release(&self, holder: &PeerId) {

@@ -1,0 +1,104 @@
+//! A worker that drains: it takes no new job, and ends by its ordinary way when the one that it has is over.
+
+use std::path::{Path, PathBuf};
+
+use actix::prelude::*;
+
+use super::{Drain, Worker};
+use crate::actors::Feed;
+use crate::actors::availability::Published;
+use crate::charts::JobId;
+use crate::charts::availability::Input as AvailabilityInput;
+use crate::charts::peer::LINGER;
+use crate::wire::{JobChange, PeerMessage};
+use crate::worker::Notice;
+use crate::worker::running::Told;
+
+/// What others on this machine are told, and whether anything is left to wait for.
+pub(super) struct State {
+    told: Told,
+    dir: PathBuf,
+    /// Nobody holds the worker, nor will; connections may still have words on their way.
+    empty: bool,
+}
+
+impl State {
+    /// Tells others on this machine, in this directory, of a worker at this hub.
+    pub(super) fn begin(hub: String, dir: &Path) -> Self {
+        let told = Told {
+            hub,
+            ..Told::default()
+        };
+        let mut state = State {
+            told,
+            dir: dir.to_owned(),
+            empty: false,
+        };
+        state.publish(&Published::free());
+        state
+    }
+
+    fn publish(&mut self, published: &Published) {
+        self.told = Told {
+            hub: std::mem::take(&mut self.told.hub),
+            status: published.status.as_str().to_owned(),
+            job: published.job.as_ref().map(JobId::to_string),
+            draining: published.draining,
+            ..Told::default()
+        };
+        self.write();
+    }
+
+    /// A job says something. How far it is counts for who waits for it.
+    pub(super) fn hear(&mut self, message: &PeerMessage) {
+        if let PeerMessage::JobStatus(status) = message
+            && self.told.draining
+        {
+            self.told.progress = Some(status.progress);
+            self.told.message.clone_from(&status.message);
+            self.write();
+        }
+    }
+
+    fn write(&self) {
+        if let Err(error) = self.told.write(&self.dir) {
+            tracing::debug!(%error, "what this worker is at cannot be told to others on this machine");
+        }
+    }
+}
+
+impl Handler<Drain> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.availability.do_send(Feed(AvailabilityInput::Drain));
+    }
+}
+
+impl Worker {
+    /// Others on this machine are told what counts now.
+    pub(super) fn tell_here(&mut self, published: &Published) {
+        self.drain.publish(published);
+    }
+
+    /// Nobody holds the worker any more. The last client may still be reading: it is left to hang up, as after any job.
+    pub(super) fn drained(&mut self, ctx: &mut Context<Self>) {
+        self.mail_unreserved(JobChange::Released);
+        self.notice(Notice::Drained);
+        self.drain.empty = true;
+        if !self.links.is_empty() {
+            ctx.run_later(LINGER, |worker, ctx| {
+                worker.stopping = true;
+                worker.advance_stop(ctx);
+            });
+        }
+        self.advance_stop(ctx);
+    }
+
+    /// The worker ends when the last connection is gone.
+    pub(super) fn advance_drain(&mut self) {
+        if self.drain.empty && self.links.is_empty() {
+            self.stopping = true;
+        }
+    }
+}
