@@ -3,9 +3,11 @@
 
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::manifest::Terms;
 use super::plan::{PlanKind, Step};
@@ -15,6 +17,10 @@ use super::watch::Watch;
 use super::work::{Failure, Halt, Prepared};
 use crate::rtc::Channel;
 use crate::wire::{ChannelText, log_text};
+
+/// How long a client may take nothing of what it is told. Then the job goes on without it; how it ended is told through the
+/// hub. Longer than a path that is gone is waited for: a client that is there no more is noticed before.
+const DEAF: Duration = Duration::from_secs(100);
 
 /// Something about one command.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +61,7 @@ pub async fn run(
         halt: &halt,
         tell: &tell,
         words,
+        deaf: AtomicBool::new(false),
     };
     let mut failure = None;
     let grant = &prepared.grant;
@@ -171,6 +178,8 @@ struct Client<'a, T> {
     halt: &'a watch::Receiver<Halt>,
     tell: &'a T,
     words: Words,
+    /// It takes nothing any more.
+    deaf: AtomicBool,
 }
 
 impl<T: Fn(StepNews)> Client<'_, T> {
@@ -285,8 +294,11 @@ impl<T: Fn(StepNews)> Client<'_, T> {
         self.send(&text.to_text()).await;
     }
 
-    /// Sends one text, and waits for room in the channel's buffer, but not past the end of the job.
+    /// Sends one text, and waits for room in the channel's buffer, but not past the end of the job, nor for ever.
     async fn send(&self, text: &str) {
+        if self.deaf.load(Ordering::Relaxed) {
+            return;
+        }
         tokio::select! {
             sent = self.channel.send_text(text) => {
                 if let Err(error) = sent {
@@ -294,6 +306,10 @@ impl<T: Fn(StepNews)> Client<'_, T> {
                 }
             }
             () = halted(self.halt, Halt::Stop) => {}
+            () = sleep(DEAF) => {
+                tracing::warn!("the client takes nothing any more; the job goes on without it");
+                self.deaf.store(true, Ordering::Relaxed);
+            }
         }
     }
 }
