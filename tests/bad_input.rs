@@ -2,6 +2,8 @@
 //! available or the process ended with its code, and nothing half-written under its final name.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "bad_input/after.rs"]
+mod after;
 #[path = "bad_input/disks.rs"]
 mod disks;
 #[path = "bad_input/ends.rs"]
@@ -10,6 +12,8 @@ mod ends;
 mod files;
 #[path = "bad_input/packages.rs"]
 mod packages;
+#[path = "bad_input/peers.rs"]
+mod peers;
 #[path = "bad_input/places.rs"]
 mod places;
 mod support;
