@@ -17,3 +17,5 @@ mod peers;
 #[path = "bad_input/places.rs"]
 mod places;
 mod support;
+#[path = "bad_input/trainers.rs"]
+mod trainers;
