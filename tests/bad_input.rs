@@ -10,6 +10,8 @@ mod disks;
 mod ends;
 #[path = "bad_input/files.rs"]
 mod files;
+#[path = "bad_input/heavy.rs"]
+mod heavy;
 #[path = "bad_input/packages.rs"]
 mod packages;
 #[path = "bad_input/peers.rs"]
