@@ -21,3 +21,5 @@ mod places;
 mod support;
 #[path = "bad_input/trainers.rs"]
 mod trainers;
+#[path = "bad_input/twins.rs"]
+mod twins;

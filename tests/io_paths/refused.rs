@@ -173,3 +173,44 @@ async fn only_who_may_send_a_package_may_name_one() {
         ["PATH_ERROR::the worker is busy for somebody else"]
     );
 }
+
+/// Two jobs of one id and one file, named on two channels at the same moment: one of them runs, the other is told that it
+/// does not, and what is there in the end is one job's.
+#[actix_rt::test]
+async fn of_two_jobs_of_one_id_at_once_one_runs() {
+    let scene = Scene::new().await;
+    scene.put("labels.zip", TRAIN);
+    let mut client = scene.lab.peer("client").await;
+    let (one, two) = (
+        client.call(&scene.lab.worker_id).await,
+        client.call(&scene.lab.worker_id).await,
+    );
+    tokio::join!(
+        ask(&one, "job_1", "labels.zip"),
+        ask(&two, "job_1", "labels.zip")
+    );
+    let ends = ["TRAINING_COMPLETE", "JOB_FAILED", "FILE_NOT_FOUND"];
+    let end = async |call: &Call| {
+        let mut texts = Vec::new();
+        while !texts
+            .last()
+            .is_some_and(|text: &String| ends.iter().any(|end| text.starts_with(end)))
+        {
+            texts.extend(call.until("").await);
+        }
+        texts
+    };
+    let (one, two) = tokio::join!(end(&one), end(&two));
+    let ran = [&one, &two].map(|texts| texts.last().unwrap() == "TRAINING_COMPLETE");
+    assert!(ran[0] != ran[1], "{one:?} {two:?}");
+    let refused = if ran[0] { &two } else { &one };
+    assert!(
+        !refused.iter().any(|text| text.contains("trained")),
+        "{refused:?}"
+    );
+    let kept = [
+        "jobs", "jobs/job_1", "jobs/job_1/models", "jobs/job_1/models/best",
+    ];
+    assert_eq!(scene.left(), kept);
+    scene.lab.until_status("available", PATIENCE).await;
+}
