@@ -4,6 +4,8 @@
 
 #[path = "bad_input/after.rs"]
 mod after;
+#[path = "bad_input/clock.rs"]
+mod clock;
 #[path = "bad_input/disks.rs"]
 mod disks;
 #[path = "bad_input/ends.rs"]

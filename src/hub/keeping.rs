@@ -28,11 +28,13 @@ impl Table {
                 continue;
             }
             let left = Duration::try_from_secs_f64(record.expires_at - now.epoch);
+            // By a clock that was set back meanwhile it would last too long.
+            let left = left.unwrap_or_default().min(self.config.room_lifetime);
             let room = Room {
                 owner: record.owner,
                 token: record.token,
                 // One that has expired is still known as such for a while.
-                expires: now.at + left.unwrap_or_default(),
+                expires: now.at + left,
                 admin: None,
                 peers: Vec::new(),
                 last_left: None,
