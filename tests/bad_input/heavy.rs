@@ -6,7 +6,11 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::after::{as_before, peak_memory};
+use crate::files::heavy;
 use crate::support::{Lab, PATIENCE};
+
+/// More than either side needs beside what it has at its start, in bytes.
+const ROOM: u64 = 160 << 20;
 
 /// What is added to an archive.
 enum Part<'a> {
@@ -55,7 +59,7 @@ async fn each_fails(lab: &Lab, packages: &[(Vec<u8>, &str)]) {
         assert!(client.kept_messages("job_failed").is_empty());
     }
     let grown = peak_memory(lab.worker.pid).saturating_sub(before);
-    assert!(grown < 160 << 20, "the worker grew by {grown} bytes");
+    assert!(grown < ROOM, "the worker grew by {grown} bytes");
     call.hang_up().await;
     client.leave().await;
     as_before(lab).await;
@@ -188,5 +192,30 @@ async fn names_that_only_look_like_trouble_arrive() {
     lab.until_status("available", PATIENCE).await;
     call.hang_up().await;
     client.leave().await;
+    as_before(&lab).await;
+}
+
+/// Half a gigabyte there, and the same back: neither side holds it in memory.
+#[actix_rt::test]
+async fn a_package_is_not_held_in_memory() {
+    let lab = Lab::new().await;
+    let before = peak_memory(lab.worker.pid);
+    let script = "mkdir models; mv ballast models/; echo ready; while ! [ -e \"$HERE/go\" ]; do sleep 0.05; done";
+    let script = script.replace("$HERE", lab.dir.path().to_str().unwrap());
+    let package = heavy(lab.dir.path(), "large", 500, &script);
+    let mut client = lab.run(&package, &[]);
+    client.event_where("output", 4 * PATIENCE, |_| true).await;
+    let sent = peak_memory(client.pid);
+    assert!(sent < ROOM, "the client has {sent} bytes");
+    lab.open_gate();
+    client.event_where("received", 4 * PATIENCE, |_| true).await;
+    assert_eq!(
+        client.exit_within(2 * PATIENCE).await,
+        0,
+        "{}",
+        client.stdout()
+    );
+    let grown = peak_memory(lab.worker.pid).saturating_sub(before);
+    assert!(grown < ROOM, "the worker grew by {grown} bytes");
     as_before(&lab).await;
 }
