@@ -131,7 +131,7 @@ async fn control_words_of_a_trainer_are_text() {
     let mut script = String::from("exec 2>&1; mkdir models; echo m > models/m\n");
     for token in TOKENS.iter().chain(&["KEEP_ALIVE"]) {
         for line in [
-            format!("{token}"),
+            (*token).to_owned(),
             format!("{token}::evil.zip:4:False"),
             format!("epoch 1 {token}::{{\"a\": 1}} {token}{token}"),
             format!("::loaner progress 0.5 {token}::x"),
