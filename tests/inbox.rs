@@ -89,6 +89,7 @@ async fn a_result_waits_for_every_device_of_a_user_whose_client_was_killed() {
     let lab = Lab::new().await;
     let (laptop, desk) = (lab.dir.path().join("laptop"), lab.dir.path().join("desk"));
     adopt(&lab.url, &laptop, &desk).await;
+    // Returns nothing: there is nobody to take it.
     let go = lab.dir.path().join("go");
     let script = format!(
         "echo started; while ! [ -e {} ]; do sleep 0.05; done",
@@ -103,7 +104,7 @@ async fn a_result_waits_for_every_device_of_a_user_whose_client_was_killed() {
     run.event("output").await;
     run.signal(Signal::SIGKILL);
     run.exit().await;
-    std::fs::write(go, "").unwrap();
+    lab.open_gate();
     until_told(&lab.url, &laptop, "completed").await;
     let expected = changes(&job, &["reserved", "completed"]);
     assert_eq!(inbox(&lab.url, &laptop, &["--keep"]).await, expected);
@@ -125,25 +126,7 @@ async fn a_result_waits_for_every_device_of_a_user_whose_client_was_killed() {
 #[actix_rt::test]
 async fn two_runs_of_one_user_do_not_disturb_each_other() {
     let lab = Lab::new().await;
-    let work = lab.dir.path().join("second");
-    let args = [
-        "worker",
-        "--json",
-        "--allow-commands",
-        "--hub",
-        &lab.url,
-        "--work-dir",
-        work.to_str().unwrap(),
-        "--room",
-        &lab.room,
-        "--token",
-        &lab.token,
-    ];
-    let mut other = Process::start(&args, &[]);
-    let id = other.event("registered").await["worker"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (_other, id) = lab.another_worker(&[]).await;
     let state = lab.dir.path().join("state");
     let state = state.as_path();
     // Each waits for the other to have begun.
@@ -161,25 +144,7 @@ async fn two_runs_of_one_user_do_not_disturb_each_other() {
     );
     let flags = ["--state-dir", state.to_str().unwrap()];
     let mut one = lab.run(&a, &flags);
-    let out = lab.out();
-    let two = [
-        "run",
-        b.to_str().unwrap(),
-        "--hub",
-        &lab.url,
-        "--room",
-        &lab.room,
-        "--token",
-        &lab.token,
-        "--worker",
-        &id,
-        "-o",
-        out.to_str().unwrap(),
-        "--json",
-        "--state-dir",
-        state.to_str().unwrap(),
-    ];
-    let mut two = Process::start(&two, &[]);
+    let mut two = lab.run_in_room(&b, &[&["--worker", &id], &flags[..]].concat());
     assert_eq!(one.exit().await, 0, "{}\n{}", one.stdout(), one.log());
     assert_eq!(two.exit().await, 0, "{}\n{}", two.stdout(), two.log());
     until_told(&lab.url, state, "completed").await;
@@ -337,11 +302,8 @@ async fn a_hub_with_a_private_authority_serves_a_whole_run() {
     assert!(url.starts_with("https://"), "{url}");
     let work = file("work");
     let socket = url.replacen("https", "wss", 1);
-    let args = [
-        "worker", "--json", "--allow-commands", "--hub", &socket, "--hub-ca", &ca, "--work-dir",
-        &work,
-    ];
-    let mut worker = Process::start(&args, &[]);
+    let flags = ["--allow-commands", "--hub-ca", &ca];
+    let mut worker = support::worker(&socket, work.as_ref(), &flags, &[]);
     let session = worker.event("registered").await["session"]
         .as_str()
         .unwrap()
@@ -349,12 +311,7 @@ async fn a_hub_with_a_private_authority_serves_a_whole_run() {
     let package = support::package(dir.path(), "a", "echo hello");
     let (out, state) = (file("out"), dir.path().join("state"));
     let run = |env: &[(&str, &str)]| {
-        let args = [
-            "run",
-            package.to_str().unwrap(),
-            "--json",
-            "--hub",
-            &url,
+        let flags = [
             "--session",
             &session,
             "-o",
@@ -362,7 +319,7 @@ async fn a_hub_with_a_private_authority_serves_a_whole_run() {
             "--state-dir",
             state.to_str().unwrap(),
         ];
-        Process::start(&args, env)
+        support::run(&url, &package, &flags, env)
     };
     let mut distrustful = run(&[]);
     assert_eq!(distrustful.exit().await, 3, "{}", distrustful.stdout());
@@ -373,8 +330,7 @@ async fn a_hub_with_a_private_authority_serves_a_whole_run() {
             distrustful.stdout()
         );
     }
-    let args = ["worker", "--json", "--hub", &url, "--work-dir", &work];
-    let mut distrustful = Process::start(&args, &[]);
+    let mut distrustful = support::worker(&url, work.as_ref(), &[], &[]);
     assert_eq!(distrustful.exit().await, 3, "{}", distrustful.stdout());
     assert!(
         distrustful.stdout().contains("--hub-ca FILE"),

@@ -15,36 +15,12 @@ use tokio::io::AsyncReadExt as _;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn watch(lab: &Lab, flags: &[&str]) -> Process {
-    let mut args = vec![
-        "workers", "--watch", "--hub", &lab.url, "--room", &lab.room, "--token", &lab.token,
-    ];
-    args.extend(flags);
-    Process::start(&args, &[])
+    lab.workers(&[&["--watch"], flags].concat())
 }
 
 /// A further worker of the lab's room, with this much GPU memory.
 async fn further_worker(lab: &Lab, memory: &str) -> (Process, String) {
-    let work = lab.dir.path().join("further");
-    let args = [
-        "worker",
-        "--json",
-        "--hub",
-        &lab.url,
-        "--work-dir",
-        work.to_str().unwrap(),
-        "--room",
-        &lab.room,
-        "--token",
-        &lab.token,
-        "--gpu-memory-mb",
-        memory,
-    ];
-    let mut worker = Process::start(&args, &[]);
-    let id = worker.event("registered").await["worker"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    (worker, id)
+    lab.another_worker(&["--gpu-memory-mb", memory]).await
 }
 
 async fn news(watch: &mut Process, event: &str, worker: &str) -> Value {

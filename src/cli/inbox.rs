@@ -6,6 +6,7 @@ use std::time::Duration;
 use loaner::client::{Inbox, InboxError, InboxMessage, InboxNews};
 use loaner::wire::device::Content;
 use loaner::wire::{JobChange, JobNotice};
+use loaner::worker::jobs::names::is_unseen;
 use serde_json::{Value, json};
 
 use super::args::InboxArgs;
@@ -202,7 +203,7 @@ pub fn printable(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text.chars();
     for c in rest.by_ref().take(SHOWN) {
-        if c.is_control() || is_format(c) {
+        if is_unseen(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -212,11 +213,6 @@ pub fn printable(text: &str) -> String {
         out.push('…');
     }
     out
-}
-
-/// Characters that are not seen, and change how others are.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -256,10 +252,7 @@ mod tests {
         assert!(shown.chars().count() < SHOWN + 100, "{shown}");
         assert!(shown.ends_with('…'));
         let shown = text(&message("{\"a\":\"\u{9b}2J\u{202e}\u{7f}\"}"));
-        assert!(
-            !shown.chars().any(|c| c.is_control() || is_format(c)),
-            "{shown:?}"
-        );
+        assert!(!shown.chars().any(is_unseen), "{shown:?}");
     }
 
     #[test]
@@ -288,7 +281,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_reaches_the_terminal_as_it_is(given in any::<String>()) {
-            prop_assert!(!printable(&given).chars().any(|c| c.is_control() || is_format(c)));
+            prop_assert!(!printable(&given).chars().any(is_unseen));
         }
     }
 }

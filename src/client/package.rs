@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use crate::wire::{PackageKind, safe_name};
 use crate::worker::jobs::archive::{ArchiveError, list};
 use crate::worker::jobs::manifest::{MANIFEST, Manifest};
+use crate::worker::jobs::names::visible;
 use crate::worker::jobs::pack::{Selection, pack_dir};
 use crate::worker::jobs::scratch::{ScratchError, ScratchRoot, default_base};
 use crate::worker::jobs::script::TRAIN_SCRIPT;
@@ -159,7 +160,7 @@ impl Given {
             .unwrap_or_default();
         let entries = list(&self.path).map_err(PackageError::Unreadable)?;
         let kind = kind_of(|file| {
-            let nested = format!("{stem}/{file}");
+            let nested = visible(&format!("{stem}/{file}"));
             entries
                 .iter()
                 .any(|(entry, _)| entry == file || *entry == nested)

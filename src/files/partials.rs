@@ -7,7 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use blake3::Hasher;
 use nix::fcntl::OFlag;
@@ -29,12 +29,18 @@ pub struct Partials {
     dir: PathBuf,
     /// Bytes that all of them may have together when another is begun.
     limit: u64,
+    /// A moment on both clocks.
+    since: (Instant, SystemTime),
 }
 
 impl Partials {
     /// Keeps them in `dir`, which is made when it is needed, and at most `limit` bytes of them.
     pub fn new(dir: PathBuf, limit: u64) -> Self {
-        Partials { dir, limit }
+        Partials {
+            dir,
+            limit,
+            since: (Instant::now(), SystemTime::now()),
+        }
     }
 
     /// What is here of the file with this key, to be continued; all of it is read. Nobody else can have it meanwhile: for
@@ -86,6 +92,15 @@ impl Partials {
         let _ = fs::remove_dir(&self.dir);
     }
 
+    /// Whether a file is too old, which was changed last at `modified`, when the clock on the wall shows `now`. That clock
+    /// may have been set since, and the file been dated by it before or after: it has to be old by the time that passed, too.
+    fn is_old(&self, modified: SystemTime, now: SystemTime) -> bool {
+        let (began, shown) = self.since;
+        let passed = shown.checked_add(began.elapsed()).unwrap_or(now);
+        let age = |now: SystemTime| now.duration_since(modified).unwrap_or_default();
+        age(now).min(age(passed)) > KEPT
+    }
+
     /// Removes what is too old, and the oldest when there are too many or too much; what is in use, and `wanted`, stay.
     fn sweep(&self, wanted: &Path) {
         let Ok(entries) = fs::read_dir(&self.dir) else {
@@ -107,7 +122,7 @@ impl Partials {
         let mut bytes: u64 = found.iter().map(|(_, bytes, _)| bytes).sum();
         let mut count = found.len();
         for (modified, size, path) in found {
-            let old = modified.elapsed().is_ok_and(|age| age > KEPT);
+            let old = self.is_old(modified, SystemTime::now());
             let excess = old || count > MOST || bytes > self.limit;
             if !excess || path == wanted {
                 continue;

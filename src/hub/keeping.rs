@@ -28,11 +28,13 @@ impl Table {
                 continue;
             }
             let left = Duration::try_from_secs_f64(record.expires_at - now.epoch);
+            // By a clock that was set back meanwhile it would last too long.
+            let left = left.unwrap_or_default().min(self.config.room_lifetime);
             let room = Room {
                 owner: record.owner,
                 token: record.token,
                 // One that has expired is still known as such for a while.
-                expires: now.at + left.unwrap_or_default(),
+                expires: now.at + left,
                 admin: None,
                 peers: Vec::new(),
                 last_left: None,
@@ -111,5 +113,40 @@ impl Table {
         room.known.push((peer.to_owned(), user.into()));
         self.engine.save_peer(room_id, peer, user);
         self.keep(room_id, now);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::HubConfig;
+    use super::super::engine::tests::Nowhere;
+    use super::*;
+
+    /// The clock was set while the hub was away: a room lasts no longer than a new one would, and one that is over by the clock
+    /// is over.
+    #[test]
+    fn a_room_of_before_lasts_no_longer_than_a_new_one() {
+        let config = Arc::new(HubConfig::default());
+        let lifetime = config.room_lifetime;
+        let mut table = Table::new(config, Arc::default(), Arc::new(Nowhere));
+        let now = Now {
+            at: Instant::now(),
+            epoch: 1e9,
+        };
+        let ends = [1e9 + 60.0, 1e9 + 3.2e8, f64::MAX, 1e9 - 3.2e8, f64::NAN];
+        let rooms = ends.iter().enumerate().map(|(number, end)| RoomRecord {
+            id: number.to_string(),
+            owner: "ann".into(),
+            token: "t".repeat(32),
+            expires_at: *end,
+        });
+        table.restore(rooms.collect(), Vec::new(), now);
+        let left = |number: usize| table.rooms[&number.to_string()].expires - now.at;
+        let none = Duration::ZERO;
+        assert_eq!([0, 1].map(left), [Duration::from_secs(60), lifetime]);
+        assert_eq!([2, 3, 4].map(left), [none; 3]);
     }
 }

@@ -23,6 +23,7 @@ mod sessions;
 mod settling;
 #[cfg(test)]
 mod tests;
+mod wall;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};

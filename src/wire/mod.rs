@@ -22,6 +22,7 @@ pub mod peer;
 pub mod session;
 pub mod signal;
 
+pub(crate) use channel::is_device;
 pub use channel::{ChannelText, KEEP_ALIVE, PackageKind, fits_header, log_text, safe_name};
 pub use ice_url::{IceScheme, IceTransport, IceUrl, IceUrlError};
 pub use job_notice::{JobChange, JobNotice};

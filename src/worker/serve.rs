@@ -3,6 +3,7 @@
 
 mod local;
 mod own;
+mod said;
 mod visit;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::files::{Flow, Reception};
 use crate::rtc::{Channel, Incoming};
 use crate::wire::{ChannelText, KEEP_ALIVE, PackageKind};
 use crate::worker::jobs::curves::Controls;
+use crate::worker::jobs::names::shown;
 use crate::worker::jobs::receive::{FileSink, SinkOptions};
 use crate::worker::paths::IoPaths;
 
@@ -63,8 +65,9 @@ pub struct Desk {
     pub jobs: Jobs,
 }
 
-/// Why nothing is answered any more.
-const GONE: &str = "the worker is shutting down";
+/// Why something was not answered.
+const GONE: &str =
+    "the worker is shutting down, or the job before was just ending; send the package again";
 
 /// What is known of the next package on a channel.
 struct Server {
@@ -82,6 +85,7 @@ struct Server {
     reception: Option<Reception>,
     /// Bytes of a file that was turned away, until its end marker.
     unwanted: bool,
+    said: said::Said,
 }
 
 /// Serves a channel until it closes.
@@ -98,6 +102,7 @@ pub async fn serve(link: LinkId, channel: Channel, desk: Desk) {
         output_dir: None,
         reception: None,
         unwanted: false,
+        said: said::Said::default(),
     };
     loop {
         let message = tokio::select! {
@@ -141,7 +146,9 @@ async fn sink(admission: &Admission, name: &str, size: u64) -> Option<FileSink> 
 impl Server {
     async fn binary(&mut self, bytes: Bytes) {
         if bytes.as_ref() == KEEP_ALIVE {
-            tracing::info!(link = %self.link, "keep-alive received");
+            if self.said.at_its_pace() {
+                tracing::info!(link = %self.link, "keep-alive received");
+            }
             return;
         }
         self.header().await;
@@ -154,7 +161,9 @@ impl Server {
             }
             None if self.unwanted => {}
             None => {
-                tracing::warn!(link = %self.link, bytes = bytes.len(), "bytes came before any file was announced");
+                if self.said.anew("stray bytes") {
+                    tracing::warn!(link = %self.link, bytes = bytes.len(), "bytes came before any file was announced");
+                }
                 self.unwanted = true;
             }
         }
@@ -164,7 +173,9 @@ impl Server {
         match ChannelText::parse(text) {
             Ok(message) => self.message(message).await,
             Err(error) => {
-                tracing::warn!(link = %self.link, %error, "a message on the channel was refused");
+                if self.said.anew("refused") {
+                    tracing::warn!(link = %self.link, %error, "a message on the channel was refused");
+                }
                 self.local = local::Local::default();
                 self.refuse(&error.to_string()).await;
             }
@@ -195,7 +206,10 @@ impl Server {
                 }
             }
             other => {
-                tracing::warn!(link = %self.link, message = ?other, "not for a worker, or not served by this one")
+                if self.said.anew("not for a worker") {
+                    let message = shown(&other.to_text());
+                    tracing::warn!(link = %self.link, message, "not for a worker, or not served by this one")
+                }
             }
         }
     }
@@ -220,7 +234,9 @@ impl Server {
     /// Lets a package in that is about to be sent.
     async fn admitted(&mut self, announcement: Announcement) -> Result<Admission, String> {
         if let Some(begun) = self.reception.take() {
-            tracing::warn!(link = %self.link, "a file was announced before the end of the last one");
+            if self.said.anew("announced before the end") {
+                tracing::warn!(link = %self.link, "a file was announced before the end of the last one");
+            }
             begun
                 .give_up("another file was announced before its end")
                 .await;

@@ -182,3 +182,21 @@ fn what_was_left_behind_goes_after_a_day() {
     partials.tidy();
     assert!(!partials.dir.exists());
 }
+
+/// The clock on the wall is set, by ten years in either direction: what was kept before stays, and so does what is kept
+/// after; a day of both clocks is what makes a file old.
+#[test]
+fn a_clock_that_is_set_makes_nothing_old() {
+    let (_dir, partials) = partials(u64::MAX);
+    let (_, began) = partials.since;
+    let years = Duration::from_secs(10 * 365 * 24 * 3600);
+    let hour = Duration::from_secs(3600);
+    for now in [began + years, began - years] {
+        for modified in [began - hour, began, now, now - hour] {
+            assert!(!partials.is_old(modified, now), "{modified:?} at {now:?}");
+        }
+    }
+    assert!(partials.is_old(began - KEPT - hour, began + hour));
+    assert!(!partials.is_old(began - KEPT + hour, began));
+    let _ = partials.is_old(SystemTime::UNIX_EPOCH - years, began + 100 * years);
+}

@@ -15,6 +15,7 @@ use super::orders::Orders;
 use super::posting::Post;
 use super::quota::{Load, Senders};
 use super::repeats::{Known, Marker};
+use super::wall::Wall;
 
 /// Calls of [`Core::tick`] in which every device is looked at once, and between two calls of `Store::expire`.
 const ROUND: u64 = 60;
@@ -64,6 +65,7 @@ pub(super) struct Core {
     pub(super) draining: bool,
     pub(super) figures: EngineFigures,
     ticks: u64,
+    wall: Wall,
     swept: usize,
     expiring: bool,
 }
@@ -98,6 +100,7 @@ impl Core {
             draining: false,
             figures: EngineFigures::default(),
             ticks: 0,
+            wall: Wall::new(now),
             swept: 0,
             expiring: false,
         };
@@ -247,7 +250,8 @@ impl Core {
             self.orders.reserve(below);
         }
         self.sweep(now);
-        if self.ticks.is_multiple_of(ROUND) && !self.expiring {
+        let believed = self.wall.believes(now);
+        if self.ticks.is_multiple_of(ROUND) && !self.expiring && believed {
             self.expiring = true;
             let before = |time| now.unix_ms.saturating_sub(millis(time));
             let limits = &self.limits;

@@ -13,6 +13,7 @@ use std::fmt;
 use super::own::{self, OwnText};
 
 pub use log::log_text;
+pub(crate) use name::is_device;
 pub use name::{fits_header, safe_name};
 
 /// The keep-alive: a *binary* message of these ten bytes, sent every 15 s. It may come between file bytes and is not

@@ -41,7 +41,7 @@ pub fn fits_header(text: &str) -> bool {
 }
 
 /// Whether Windows takes the name for a device; an extension makes no difference to it.
-fn is_device(name: &str) -> bool {
+pub(crate) fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let stem = stem.to_ascii_uppercase();
     if matches!(

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 use super::disk::{free_space, human, is_full};
-use super::names::{NameError, safe_relative, shown};
+use super::names::{NameError, safe_relative, shown, visible};
 pub use super::pack::{Packed, Selection, pack_dir, pack_outputs};
 use open::open;
 
@@ -225,7 +225,7 @@ pub fn unpack(
     })
 }
 
-/// Names and sizes of the files in an archive, in its order, for display: control characters are replaced.
+/// Names and sizes of the files in an archive, in its order, for display: they are [`visible`].
 pub fn list(zip: &Path) -> Result<Vec<(String, u64)>, ArchiveError> {
     let archive = open(zip, UnpackLimits::default().max_entries)?;
     let mut files = Vec::with_capacity(archive.len());
@@ -237,11 +237,7 @@ pub fn list(zip: &Path) -> Result<Vec<(String, u64)>, ArchiveError> {
             .name()
             .map_err(|error| damaged("?", &error.to_string()))?;
         if !entry.is_dir() {
-            let name = name
-                .chars()
-                .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-                .collect();
-            files.push((name, entry.size()));
+            files.push((visible(&name), entry.size()));
         }
     }
     Ok(files)

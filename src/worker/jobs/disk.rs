@@ -2,8 +2,17 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use rustix::fs::{self as unix, AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// How many directories are held open at a time to remove what is in them. What lies deeper is moved up first.
+const LEVELS: usize = 64;
+/// How often a tree is opened up that a job made unwritable; each time that reaches some thousand directories further down.
+const LOCKS: usize = 100;
 
 /// Bytes that an unprivileged process may still write to the file system of `path`.
 pub fn free_space(path: &Path) -> io::Result<u64> {
@@ -39,16 +48,78 @@ pub fn human(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// Removes a directory with all that is in it, following no link. A directory that a job made unwritable is opened up
-/// first. That it is gone already is no error.
+/// Removes a directory with all that is in it, however deep, following no link. A directory that a job made unwritable is
+/// opened up first. That it is gone already is no error.
 pub fn remove_tree(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(dir)?;
-            fs::remove_dir_all(dir)
+    for _ in 0..LOCKS {
+        match clear(dir) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open_up(dir)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(()) => break,
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+    }
+    fs::remove_dir(dir)
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Removes what is in a directory. Neither stack nor open files grow with the depth of what a job left there.
+fn clear(dir: &Path) -> io::Result<()> {
+    let top = unix::open(dir, DIRECTORY, Mode::empty())?;
+    let mut moved = 0;
+    loop {
+        let before = moved;
+        empty(&top, &top, LEVELS, &mut moved)?;
+        if moved == before {
+            return Ok(());
+        }
+    }
+}
+
+/// Removes what is in `dir`, so many levels down. Directories that lie deeper get another name in `top`, and are counted.
+fn empty(dir: &OwnedFd, top: &OwnedFd, levels: usize, moved: &mut u64) -> io::Result<()> {
+    for entry in unix::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        // Not every file system says the kind with the name.
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let stat = unix::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode)
+            }
+            kind => kind,
+        };
+        if kind != FileType::Directory {
+            unix::unlinkat(dir, name, AtFlags::empty())?;
+            continue;
+        }
+        let Some(below) = levels.checked_sub(1) else {
+            move_up(dir, name, top, moved)?;
+            continue;
+        };
+        let child = unix::openat(dir, name, DIRECTORY, Mode::empty())?;
+        empty(&child, top, below, moved)?;
+        unix::unlinkat(dir, name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+/// Gives a directory a name in `top` that nothing has there.
+fn move_up(dir: &OwnedFd, name: &std::ffi::CStr, top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
+    loop {
+        *moved += 1;
+        match unix::renameat(dir, name, top, format!(".deep-{moved}")) {
+            // What a job called so itself.
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            result => return Ok(result?),
+        }
     }
 }
 
@@ -98,5 +169,28 @@ mod tests {
         assert!(!tree.exists());
         assert!(outside.join("kept").exists());
         remove_tree(&tree).unwrap();
+    }
+
+    /// Deeper than any stack, any number of open files and any path: made from within, as a job can.
+    #[test]
+    fn a_tree_goes_however_deep() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        fs::create_dir_all(tree.join(".deep-1")).unwrap();
+        fs::write(tree.join(".deep-2"), "x").unwrap();
+        let mut at = unix::open(&tree, DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..8_000 {
+            unix::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = unix::openat(&at, "d", DIRECTORY, Mode::empty()).unwrap();
+        }
+        unix::symlinkat("/usr", &at, "link").unwrap();
+        // On a stack as small as those of the data plane's threads.
+        let removing = std::thread::Builder::new().stack_size(512 << 10);
+        let gone = tree.clone();
+        let removing = removing.spawn(move || remove_tree(&gone)).unwrap();
+        removing.join().unwrap().unwrap();
+        assert!(!tree.exists());
+        assert!(Path::new("/usr/bin").exists());
     }
 }

@@ -4,17 +4,14 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::wire::is_device;
+
 /// Longest name of one file or directory, in bytes: the limit of the usual file systems.
 pub const MAX_NAME_BYTES: usize = 255;
 /// Longest relative path, in bytes.
 pub const MAX_PATH_BYTES: usize = 1024;
 /// Deepest relative path, in components.
 pub const MAX_DEPTH: usize = 32;
-
-/// Names that Windows gives to devices; refused so that a package means the same everywhere.
-const DEVICES: [&str; 10] = [
-    "con", "prn", "aux", "nul", "com1", "com2", "com3", "lpt1", "lpt2", "lpt3",
-];
 
 /// Why a name or path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -63,12 +60,7 @@ pub fn safe_file_name(name: &str) -> Result<(), NameError> {
     if name.contains(':') {
         return Err(NameError::Colon);
     }
-    let stem = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    if stem.is_empty() || name.ends_with(['.', ' ']) || DEVICES.contains(&stem.as_str()) {
+    if name.starts_with('.') || name.ends_with(['.', ' ']) || is_device(name) {
         return Err(NameError::Reserved);
     }
     Ok(())
@@ -77,6 +69,10 @@ pub fn safe_file_name(name: &str) -> Result<(), NameError> {
 /// The path below some directory that `path` names, separators being `/`. `.` components and one trailing `/` are
 /// dropped, so `"."` gives an empty path. Refused: absolute, drive letter, `..`, backslash, control characters, an
 /// empty component, too long, too deep.
+///
+/// What is plain on this system stays as it is: names that Windows reserves or would cut, and names that look alike (by
+/// case, by how Unicode composes them, by characters that are not seen). Whoever writes such paths overwrites nothing, and
+/// whoever shows them uses [`shown`] or [`visible`].
 pub fn safe_relative(path: &str) -> Result<PathBuf, NameError> {
     if path.is_empty() {
         return Err(NameError::Empty);
@@ -124,6 +120,19 @@ fn check_component(component: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// Whether a character cannot be seen, or changes how those around it are seen: control characters, marks of direction,
+/// blanks without width.
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A name for a list of names: what is unseen is replaced, see [`is_unseen`].
+pub fn visible(name: &str) -> String {
+    let seen = |c| if is_unseen(c) { '\u{fffd}' } else { c };
+    name.chars().map(seen).collect()
+}
+
 /// A name for a message: escaped, and cut at 120 characters.
 pub fn shown(name: &str) -> String {
     let mut shown: String = name
@@ -169,6 +178,7 @@ mod tests {
             ("a\nb", NameError::Control),
             (".bashrc", NameError::Reserved),
             ("NUL.zip", NameError::Reserved),
+            ("com9.log", NameError::Reserved),
             ("x.", NameError::Reserved),
         ] {
             assert_eq!(safe_file_name(bad), Err(why), "{bad:?}");

@@ -236,7 +236,12 @@ fn read(root: &Path, name: &'static str, limit: u64) -> Result<Option<String>, P
     if bytes.len() as u64 > limit {
         return Err(PlanError::TooLarge { name, limit });
     }
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    // A script is only looked through for what is known; of a manifest, what was meant would be guessed and run.
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(_) if name == MANIFEST => Err(io(io::Error::other("save it as UTF-8 text"))),
+        Err(error) => Ok(Some(String::from_utf8_lossy(error.as_bytes()).into_owned())),
+    }
 }
 
 #[cfg(test)]

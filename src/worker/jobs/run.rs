@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::curves::{Controls, Curves};
 use super::log::{Log, LogWriter};
@@ -20,6 +20,10 @@ use super::work::{Failure, Halt, Prepared};
 use crate::rtc::Channel;
 use crate::wire::own::OwnText;
 use crate::wire::{ChannelText, log_text};
+
+/// How long a client may take nothing of what it is told. Then the job goes on without it; how it ended is told through the
+/// hub. Longer than a path that is gone is waited for: a client that is there no more is noticed before.
+const DEAF: Duration = Duration::from_secs(100);
 
 /// Something about one command.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +89,7 @@ pub async fn run(
         tell: &tell,
         log: writer,
         view,
+        deaf: false,
     };
     let mut failure = None;
     let grant = &prepared.grant;
@@ -229,6 +234,8 @@ struct Client<'a, T> {
     tell: &'a T,
     log: LogWriter,
     view: View,
+    /// It takes nothing any more.
+    deaf: bool,
 }
 
 impl<T: Fn(StepNews)> Client<'_, T> {
@@ -377,6 +384,9 @@ impl<T: Fn(StepNews)> Client<'_, T> {
 
     /// Says something in its place: behind all of the output that came before.
     async fn say(&mut self, text: ChannelText) {
+        if self.deaf {
+            return;
+        }
         tokio::select! {
             () = self.view.catch_up(&mut self.log) => {}
             () = halted(self.halt, Halt::Terminate) => return,
@@ -389,6 +399,10 @@ impl<T: Fn(StepNews)> Client<'_, T> {
                 }
             }
             () = halted(self.halt, Halt::Terminate) => {}
+            () = sleep(DEAF) => {
+                tracing::warn!("the client takes nothing any more; the job goes on without it");
+                self.deaf = true;
+            }
         }
     }
 }

@@ -34,7 +34,9 @@ impl Server {
         match text {
             OwnText::Hello(theirs) => self.greet(theirs).await,
             _ if self.greeted.is_none() => {
-                tracing::warn!(link = %self.link, "a client spoke before it greeted");
+                if self.said.once("spoke before it greeted") {
+                    tracing::warn!(link = %self.link, "a client spoke before it greeted");
+                }
             }
             OwnText::Package { kind, output_dir } => {
                 self.kind = Some(PackageKind::from(kind.as_str()));
@@ -52,6 +54,7 @@ impl Server {
             text @ (OwnText::Accept { .. } | OwnText::Verified | OwnText::Rejected { .. }) => {
                 if let Some(greeted) = &self.greeted
                     && greeted.answers.try_send(text).is_err()
+                    && self.said.once("answered what nobody asked")
                 {
                     tracing::warn!(link = %self.link, "a client answered what nobody asked");
                 }
@@ -81,7 +84,9 @@ impl Server {
 
     async fn greet(&mut self, theirs: Versions) {
         let Some(version) = VERSIONS.common(theirs) else {
-            tracing::info!(link = %self.link, %theirs, "a client of other versions; the inherited words are spoken");
+            if self.said.once("other versions") {
+                tracing::info!(link = %self.link, %theirs, "a client of other versions; the inherited words are spoken");
+            }
             return self.answer(OwnText::NoVersion { versions: VERSIONS }).await;
         };
         if self.greeted.is_none() {

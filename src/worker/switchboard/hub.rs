@@ -11,6 +11,7 @@ use crate::charts::session::Input as SessionInput;
 use crate::charts::{JobId, PeerId};
 use crate::wire::{FromHub, JobRequest, PeerMessage, RegisteredAuth, SessionString};
 use crate::worker::Notice;
+use crate::worker::jobs::names::shown;
 use actix::prelude::*;
 
 impl Handler<SessionNews> for Worker {
@@ -204,7 +205,8 @@ impl Worker {
                 tracing::warn!(%from, kind, "a peer message of an unknown type")
             }
             other => {
-                tracing::warn!(%from, message = ?other, "a peer message that is not for a worker")
+                let message = shown(&format!("{other:?}"));
+                tracing::warn!(%from, message, "a peer message that is not for a worker")
             }
         }
     }

@@ -16,6 +16,9 @@ use crate::worker::{JobSettings, Notice};
 use actix::prelude::*;
 use std::rc::Rc;
 
+/// Why a package is turned away that was announced for a job as it ended.
+const ENDED: &str = "the job before was just ending; send the package again";
+
 impl Handler<Asked> for Worker {
     type Result = ();
 
@@ -144,6 +147,11 @@ impl Worker {
         let Some(announced) = self.announced.remove(&from) else {
             return;
         };
+        if self.job.is_none() && self.published.borrow().status != Status::Reserved {
+            // It was let in for a job that has ended since. A job of its own would run while the worker is shown as free.
+            let _ = announced.reply.send(Err(ENDED.to_owned()));
+            return;
+        }
         if self.job.is_none() {
             let named = announced.announcement.place.as_ref();
             let id = named.map_or_else(

@@ -3,5 +3,6 @@
 
 mod bounds;
 mod damage;
+mod names;
 mod paths;
 mod raw_zip;

@@ -5,7 +5,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::super::*;
-use super::raw_zip::{RawZip, try_unpack};
+use super::raw_zip::{DEFLATED, RawEntry, RawZip, UTF8, crc32, try_unpack};
 
 #[test]
 fn counts_and_sizes_are_bounded() {
@@ -155,4 +155,89 @@ fn an_outsized_directory_is_refused() {
         error.to_string().contains("its directory is too large"),
         "{error}"
     );
+}
+
+/// Deflated zeros, as they stand in an archive.
+fn kernel(size: usize) -> Vec<u8> {
+    let zip = bomb(1, size);
+    // A local header of 30 bytes, and the name.
+    let start = 30 + "zeros0".len();
+    let end = zip.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    zip[start..end].to_vec()
+}
+
+/// One piece of data that many entries of the directory claim for themselves. The whole counts, and the whole is small: it
+/// is refused as what it is, long before the limit on its bytes.
+#[test]
+fn entries_that_share_their_bytes_are_refused() {
+    let size = 1 << 20;
+    let packed = kernel(size);
+    let names: Vec<_> = (0..1000).map(|index| format!("zeros{index}")).collect();
+    let checksum = crc32(&vec![0; size]);
+    let entry = |name: &'static str| RawEntry {
+        name: name.as_bytes(),
+        flags: UTF8,
+        method: DEFLATED,
+        mode: 0o100_644,
+        checksum,
+        size: size as u32,
+        packed: &packed,
+    };
+    let first = RawZip::default().raw(&entry("zeros"));
+    let zip = names.iter().fold(first, |zip, name| {
+        let shared = RawEntry {
+            name: name.as_bytes(),
+            ..entry("zeros")
+        };
+        zip.listed(&shared, 0)
+    });
+    let limits = UnpackLimits {
+        ratio_from: 10 << 20,
+        ..UnpackLimits::default()
+    };
+    let (dir, result) = try_unpack(&zip.bytes(), &limits);
+    let error = result.unwrap_err();
+    assert!(matches!(error, ArchiveError::Bomb { .. }), "{error}");
+    let written: u64 = fs::read_dir(dir.path().join("in"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(written <= 20 << 20, "{written} bytes were written first");
+}
+
+/// An archive within an archive is a file: nothing is unpacked that nobody asked for.
+#[test]
+fn archives_within_archives_stay_packed() {
+    let inner = bomb(1, 8 << 20);
+    let zip = RawZip::default().entry("more.zip", 0o100_644, &inner);
+    let (dir, result) = try_unpack(&zip.bytes(), &UnpackLimits::default());
+    assert_eq!(result.unwrap().bytes, inner.len() as u64);
+    assert_eq!(fs::read(dir.path().join("in/more.zip")).unwrap(), inner);
+}
+
+/// More is declared than there is, or than the disk could take: refused, and nothing is left to fill the disk with.
+#[test]
+fn sizes_that_are_too_large_are_refused_at_once() {
+    let entry = |size| RawEntry {
+        name: b"lie",
+        flags: UTF8,
+        method: 0,
+        mode: 0o100_644,
+        checksum: crc32(b"x"),
+        size,
+        packed: b"x",
+    };
+    let zip = (0..200).fold(RawZip::default(), |zip, index| {
+        let name = format!("lie{index}");
+        zip.raw(&RawEntry {
+            name: name.as_bytes(),
+            ..entry(u32::MAX - 1)
+        })
+    });
+    let (dir, result) = try_unpack(&zip.bytes(), &UnpackLimits::default());
+    assert!(
+        matches!(result, Err(ArchiveError::TooLarge { .. })),
+        "{result:?}"
+    );
+    assert_eq!(fs::read_dir(dir.path().join("in")).unwrap().count(), 0);
 }

@@ -12,32 +12,73 @@ pub(super) struct RawZip {
     entries: u16,
 }
 
-impl RawZip {
-    pub(super) fn entry(mut self, name: &str, mode: u32, content: &[u8]) -> Self {
-        let offset = self.body.len() as u32;
-        let size = content.len() as u32;
+/// The name is UTF-8.
+pub(super) const UTF8: u16 = 0x0800;
+pub(super) const STORED: u16 = 0;
+pub(super) const DEFLATED: u16 = 8;
+
+/// What an entry says of itself.
+#[derive(Clone, Copy)]
+pub(super) struct RawEntry<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) flags: u16,
+    pub(super) method: u16,
+    pub(super) mode: u32,
+    pub(super) checksum: u32,
+    pub(super) size: u32,
+    pub(super) packed: &'a [u8],
+}
+
+impl RawEntry<'_> {
+    /// What stands in front of the bytes as well as in the directory.
+    fn common(&self) -> Vec<u8> {
         let mut common = Vec::new();
-        for half in [20u16, 0x0800, 0, 0, 0x21] {
+        for half in [20, self.flags, self.method, 0, 0x21] {
             common.extend(half.to_le_bytes());
         }
-        for word in [crc32(content), size, size] {
+        for word in [self.checksum, self.packed.len() as u32, self.size] {
             common.extend(word.to_le_bytes());
         }
-        common.extend((name.len() as u16).to_le_bytes());
+        common.extend((self.name.len() as u16).to_le_bytes());
         common.extend(0u16.to_le_bytes());
+        common
+    }
+}
 
+impl RawZip {
+    pub(super) fn entry(self, name: &str, mode: u32, content: &[u8]) -> Self {
+        let entry = RawEntry {
+            name: name.as_bytes(),
+            flags: UTF8,
+            method: STORED,
+            mode,
+            checksum: crc32(content),
+            size: content.len() as u32,
+            packed: content,
+        };
+        self.raw(&entry)
+    }
+
+    /// An entry that says of itself whatever it likes.
+    pub(super) fn raw(mut self, entry: &RawEntry<'_>) -> Self {
+        let offset = self.body.len();
+        let common = entry.common();
         self.body.extend(b"PK\x03\x04");
         self.body.extend(&common);
-        self.body.extend(name.as_bytes());
-        self.body.extend(content);
+        self.body.extend(entry.name);
+        self.body.extend(entry.packed);
+        self.listed(entry, offset)
+    }
 
+    /// An entry of the directory alone, whose bytes are those of another one, at `offset`.
+    pub(super) fn listed(mut self, entry: &RawEntry<'_>, offset: usize) -> Self {
         self.directory.extend(b"PK\x01\x02");
         self.directory.extend((0x0300u16 | 20).to_le_bytes());
-        self.directory.extend(&common);
+        self.directory.extend(entry.common());
         self.directory.extend([0; 6]);
-        self.directory.extend((mode << 16).to_le_bytes());
-        self.directory.extend(offset.to_le_bytes());
-        self.directory.extend(name.as_bytes());
+        self.directory.extend((entry.mode << 16).to_le_bytes());
+        self.directory.extend((offset as u32).to_le_bytes());
+        self.directory.extend(entry.name);
         self.entries += 1;
         self
     }
@@ -59,7 +100,7 @@ impl RawZip {
     }
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
             if crc & 1 == 1 {
