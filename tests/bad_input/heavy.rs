@@ -2,12 +2,15 @@
 
 use std::io::Write as _;
 
+use loaner::rtc::Incoming;
+use tokio::time::timeout;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::after::{as_before, peak_memory};
 use crate::files::heavy;
-use crate::support::{Lab, PATIENCE};
+use crate::support::peer::Call;
+use crate::support::{Lab, PATIENCE, until};
 
 /// More than either side needs beside what it has at its start, in bytes.
 const ROOM: u64 = 160 << 20;
@@ -35,6 +38,21 @@ fn archive(parts: &[Part<'_>]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+/// What is said up to the end of a job, which takes as long as the disk takes.
+async fn until_told(call: &Call) -> Vec<String> {
+    let mut texts = Vec::new();
+    loop {
+        let message = timeout(10 * PATIENCE, call.channel.recv()).await.unwrap();
+        if let Incoming::Text(text) = message.expect("the channel closed") {
+            let over = text.starts_with("JOB_");
+            texts.push(text);
+            if over {
+                return texts;
+            }
+        }
+    }
+}
+
 /// Sends each of these as a package: it fails once, by this reason, and the worker is as it was.
 async fn each_fails(lab: &Lab, packages: &[(Vec<u8>, &str)]) {
     let before = peak_memory(lab.worker.pid);
@@ -42,7 +60,7 @@ async fn each_fails(lab: &Lab, packages: &[(Vec<u8>, &str)]) {
     let call = client.call(&lab.worker_id).await;
     for (package, reason) in packages {
         call.upload("evil.zip", package).await;
-        let mut texts = call.until("JOB_").await;
+        let mut texts = until_told(&call).await;
         let failed = texts.pop().unwrap();
         assert!(
             failed.starts_with("JOB_FAILED") && failed.contains(reason),
@@ -50,6 +68,11 @@ async fn each_fails(lab: &Lab, packages: &[(Vec<u8>, &str)]) {
         );
         assert!(failed.len() < 1000 && !failed.contains('\n'), "{failed}");
         assert_eq!(texts, Vec::<String>::new(), "nothing ran");
+        // As long as a disk takes that is busy.
+        until("nothing is left", 10 * PATIENCE, || {
+            lab.scratch().is_empty()
+        })
+        .await;
         lab.until_free().await;
         let told = client.hear_message("job_failed").await;
         assert!(
@@ -127,8 +150,7 @@ async fn manifests_and_scripts_without_end() {
     as_before(&lab).await;
 }
 
-/// Links and files through them, names that lead out or that no terminal should see, one name twice, more files than are
-/// accepted, bombs.
+/// Links and files through them, names that lead out or that no terminal should see, one name twice, bombs.
 #[actix_rt::test]
 async fn archives_that_no_writer_makes() {
     let lab = Lab::new().await;
@@ -138,8 +160,6 @@ async fn archives_that_no_writer_makes() {
     let manifest = File("loaner.toml", b"[job]\ncommand = [\"true\"]\n");
     let through = |path: &str| archive(&[Link("way", target), File(path, b"x")]);
     let long = "n".repeat(256);
-    let many: Vec<_> = (0..70_000).map(|number| format!("{number}/f")).collect();
-    let many: Vec<_> = many.iter().map(|name| File(name, b"")).collect();
     let zeros = vec![0; 300 << 20];
     each_fails(
         &lab,
@@ -159,7 +179,6 @@ async fn archives_that_no_writer_makes() {
                 archive(&[File("x", b"1"), File("./x", b"2")]),
                 "there twice",
             ),
-            (archive(&many), "more than 100000 files and directories"),
             (
                 archive(&[manifest, File("zeros", &zeros)]),
                 "times its size",
