@@ -146,3 +146,55 @@ async fn a_worker_remembers_its_jobs_over_a_restart() {
     assert_eq!(logs.exit().await, 0, "{}", logs.stdout());
     assert_eq!(text(&logs), "kept\n");
 }
+
+/// Half a million short lines in one go arrive, all of them and in order: at our client, and at one that speaks the inherited
+/// words only, to which lines are joined when many wait.
+#[actix_rt::test]
+async fn many_short_lines_arrive() {
+    const LINES: u64 = 500_000;
+    let ours = Ours::new().await;
+    let package = ours.package(
+        &format!("seq 1 {LINES}; mkdir models; echo m > models/m"),
+        "",
+    );
+    let mut client = ours.run(&package);
+    assert_eq!(
+        client.exit_within(Duration::from_secs(300)).await,
+        0,
+        "{}",
+        client.error()
+    );
+    let events = client
+        .events()
+        .into_iter()
+        .filter(|event| event["event"] == "output");
+    let shown: Vec<_> = events
+        .map(|event| event["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        shown
+            .iter()
+            .map(|text| text.trim().parse::<u64>().unwrap())
+            .eq(1..=LINES)
+    );
+
+    let mut foreign = ours.lab.peer("client").await;
+    let call = foreign.call(&ours.lab.worker_id).await;
+    call.upload("p.zip", &super::support::zip(&package)).await;
+    let (texts, _) = call.results().await;
+    let start = texts
+        .iter()
+        .position(|text| text.starts_with("TRAIN_JOB_START"))
+        .unwrap();
+    let end = texts
+        .iter()
+        .position(|text| text.starts_with("TRAIN_JOB_END"))
+        .unwrap();
+    let shown = texts[start + 1..end].concat();
+    assert!(
+        shown
+            .lines()
+            .map(|line| line.parse::<u64>().unwrap())
+            .eq(1..=LINES)
+    );
+}

@@ -24,6 +24,8 @@ const TAIL: u64 = 64 * 1024;
 const CHUNK: usize = 128 * 1024;
 /// Bytes of the log in one message to a Loaner client; as JSON, it may be six times as long.
 const PART: usize = 16 * 1024;
+/// Lines that are sent one by one; more of them at a time are joined where the words allow it.
+const FEW: usize = 64;
 /// How long the client may take for what is left of the log when a command has ended.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
@@ -164,13 +166,33 @@ impl Shower {
             let part = OwnText::LogPart { at, text };
             return self.channel.send_text(&part.to_text()).await.ok();
         }
-        for line in lines.split_inclusive(|byte| is_end(*byte)) {
+        let lines: Vec<_> = lines.split_inclusive(|byte| is_end(*byte)).collect();
+        // A foreign peer knows one line in one message, and may lose messages when too many of them wait for it.
+        let most = if lines.len() > FEW { PART } else { 0 };
+        let mut message = String::new();
+        for line in lines {
             let (text, end) = line.split_at(line.len().saturating_sub(1));
             let text = String::from_utf8_lossy(text);
             let line = self.words.line(&text, end == b"\r");
-            self.channel.send_text(&line).await.ok()?;
+            let joins = !self.words.infers && end == b"\n" && message.len() + line.len() <= most;
+            if !joins && !message.is_empty() {
+                self.channel
+                    .send_text(&std::mem::take(&mut message))
+                    .await
+                    .ok()?;
+            }
+            message.push_str(&line);
+            if end == b"\r" {
+                self.channel
+                    .send_text(&std::mem::take(&mut message))
+                    .await
+                    .ok()?;
+            }
         }
-        Some(())
+        match message.is_empty() {
+            true => Some(()),
+            false => self.channel.send_text(&message).await.ok(),
+        }
     }
 }
 
