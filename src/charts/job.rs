@@ -205,11 +205,14 @@ impl Rules {
         event: &Input,
     ) -> Next {
         match event {
-            Input::StepEnded { ok: true } => {
-                context.act(Act::SendStepDone);
-                Handled
+            Input::StepEnded { .. } if *late => context.ignore("it was killed"),
+            // It ended in its time, which does not run for what is still to be said of it.
+            Input::StepEnded { ok } => {
+                if *ok {
+                    context.act(Act::SendStepDone);
+                }
+                Transition(State::running())
             }
-            Input::StepEnded { ok: false } => context.ignore("the end of the run says it, once"),
             Input::RunEnded { .. } if *late => {
                 context.act(Act::Pack);
                 Transition(State::packing(Outcome::Failed(Why::NotStopped)))

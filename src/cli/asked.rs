@@ -7,13 +7,23 @@ use loaner::rtc::{DataPlane, RtcConfig};
 use loaner::wire::RoomCredentials;
 use loaner::wire::own::{JobSummary, OwnText, PROPERTY, SPEAKS_OF_JOBS, Versions};
 
-use super::args::AskedWorker;
+use super::args::Target;
 use super::exit::{Exit, Failure};
 use super::run::failure as client_failure;
+use super::ui::printable;
 
 /// The workers that are asked.
 pub struct Asked {
     workers: Vec<VisitConfig>,
+}
+
+/// Which job is meant where no id is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The latest of all workers.
+    Latest,
+    /// The only one.
+    Only,
 }
 
 /// A job at the worker that knows it.
@@ -31,7 +41,7 @@ impl Asked {
     ///
     /// # Errors
     /// When that is not said, or the hub cannot be asked.
-    pub async fn new(args: AskedWorker) -> Result<Self, Failure> {
+    pub async fn new(args: Target) -> Result<Self, Failure> {
         let plane = DataPlane::start().map_err(|error| Failure::new(Exit::Other, error))?;
         let (room, worker) = match args.session {
             Some(session) => {
@@ -84,83 +94,129 @@ impl Asked {
         })
     }
 
-    /// The jobs that the workers know, and which worker that is.
+    /// The jobs that the workers know, by worker; a worker that cannot be asked is told of, and passed over.
     ///
     /// # Errors
-    /// When a worker cannot be asked.
+    /// When no worker can be asked.
     pub async fn jobs(&self) -> Result<Vec<(String, Vec<JobSummary>)>, Failure> {
         let mut all = Vec::new();
+        let mut failed = None;
         for config in &self.workers {
-            let mut visit = begin(config, Path::new(".")).await?;
-            let jobs = list(&mut visit).await;
-            visit.end().await;
-            all.push((config.worker.clone(), jobs.map_err(failure)?));
+            let listed = async {
+                let mut visit = Visit::begin(config.clone(), None).await?;
+                let jobs = list(&mut visit).await;
+                visit.end().await;
+                jobs
+            };
+            match listed.await {
+                Ok(jobs) => all.push((config.worker.clone(), jobs)),
+                Err(error) => self.passed_over(config, error, &mut failed),
+            }
         }
-        Ok(all)
+        match failed {
+            Some(error) if all.is_empty() => Err(failure(error)),
+            _ => Ok(all),
+        }
     }
 
-    /// The job that is meant: the one whose id begins like this, or, without an id, the latest that is `wanted`. Files that
-    /// come go to `output_dir`.
+    /// Says that a worker cannot be asked, where there are others; the first reason is the one that counts.
+    fn passed_over(
+        &self,
+        config: &VisitConfig,
+        error: VisitError,
+        failed: &mut Option<VisitError>,
+    ) {
+        if self.workers.len() > 1 {
+            let told = printable(&error.to_string());
+            eprintln!("worker {}: {told}", printable(&config.worker));
+        }
+        failed.get_or_insert(error);
+    }
+
+    /// The job that is meant: the one whose id begins like this, or, without an id, the latest that is `wanted`. Results that are
+    /// fetched go to `output_dir`.
     ///
     /// # Errors
     /// When there is none, or it cannot be told which.
     pub async fn find(
         &self,
         job: Option<&str>,
-        output_dir: &Path,
+        output_dir: Option<&Path>,
+        which: Which,
         wanted: impl Fn(&JobSummary) -> bool,
         none: &str,
     ) -> Result<Found, Failure> {
-        let mut denied = None;
+        let mut best: Option<Found> = None;
+        let (mut denied, mut failed, mut several) = (None, None, false);
         for config in &self.workers {
-            let mut visit = begin(config, output_dir).await?;
+            let mut visit = match Visit::begin(config.clone(), output_dir).await {
+                Ok(visit) => visit,
+                Err(error) => {
+                    self.passed_over(config, error, &mut failed);
+                    continue;
+                }
+            };
             let found = match job {
                 Some(job) => look_at(&mut visit, job).await,
-                None => match list(&mut visit).await {
-                    Ok(jobs) => jobs
-                        .into_iter()
-                        .rfind(&wanted)
-                        .ok_or_else(|| VisitError::Denied(none.to_owned())),
-                    Err(error) => Err(error),
-                },
+                None => list(&mut visit).await.and_then(|jobs| {
+                    let latest = jobs.into_iter().rfind(&wanted);
+                    latest.ok_or_else(|| VisitError::Denied(none.to_owned()))
+                }),
             };
-            match found {
+            let beaten = match found {
                 Ok(job) => {
-                    return Ok(Found {
+                    let found = Found {
                         visit,
                         config: config.clone(),
                         job,
-                    });
+                    };
+                    several |= best.is_some();
+                    match best.take() {
+                        Some(old) if old.job.began >= found.job.began => {
+                            best = Some(old);
+                            Some(found.visit)
+                        }
+                        old => {
+                            best = Some(found);
+                            old.map(|old| old.visit)
+                        }
+                    }
                 }
                 Err(VisitError::Denied(message)) => {
-                    denied = Some(message);
-                    visit.end().await;
+                    denied.get_or_insert(message);
+                    Some(visit)
                 }
                 Err(error) => {
-                    visit.end().await;
-                    return Err(failure(error));
+                    self.passed_over(config, error, &mut failed);
+                    Some(visit)
                 }
+            };
+            if let Some(visit) = beaten {
+                visit.end().await;
             }
         }
-        let message = denied.unwrap_or_else(|| none.to_owned());
-        Err(Failure::say(Exit::NoJob, message))
+        match (best, failed, denied) {
+            (Some(found), ..) if several && (job.is_some() || which == Which::Only) => {
+                found.visit.end().await;
+                Err(Failure::say(
+                    Exit::NoJob,
+                    "several workers have such a job: give its whole id, or --worker ID",
+                ))
+            }
+            (Some(found), ..) => Ok(found),
+            (None, Some(error), None) => Err(failure(error)),
+            (None, _, denied) => Err(Failure::say(
+                Exit::NoJob,
+                denied.unwrap_or_else(|| none.to_owned()),
+            )),
+        }
     }
-}
-
-/// Connects to a worker.
-///
-/// # Errors
-/// Why there is no connection.
-pub async fn begin(config: &VisitConfig, output_dir: &Path) -> Result<Visit, Failure> {
-    Visit::begin(config.clone(), output_dir)
-        .await
-        .map_err(failure)
 }
 
 async fn list(visit: &mut Visit) -> Result<Vec<JobSummary>, VisitError> {
     visit.say(OwnText::ListJobs).await?;
     loop {
-        if let VisitNews::Said(OwnText::JobList { jobs }) = visit.hear().await? {
+        if let VisitNews::Said(OwnText::JobList { jobs }) = visit.answer().await? {
             return Ok(jobs);
         }
     }
@@ -170,7 +226,7 @@ async fn look_at(visit: &mut Visit, job: &str) -> Result<JobSummary, VisitError>
     let job = job.to_owned();
     visit.say(OwnText::WatchJob { job }).await?;
     loop {
-        if let VisitNews::Said(OwnText::Job(job)) = visit.hear().await? {
+        if let VisitNews::Said(OwnText::Job(job)) = visit.answer().await? {
             return Ok(job);
         }
     }

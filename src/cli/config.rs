@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use toml::{Table, Value};
 
-use super::args::{Args, Command, RunArgs};
+use super::args::{Args, Command, EndArgs, FetchArgs, JobsArgs, LogsArgs, RunArgs, Target};
 
 /// Why there is nothing to run.
 pub enum Problem {
@@ -35,21 +35,29 @@ pub fn parse(argv: &[OsString]) -> Result<Args, Problem> {
 
 fn read_matches(matches: &ArgMatches) -> Result<Args, clap::Error> {
     let mut args = Args::from_arg_matches(matches)?;
-    if let (Command::Run(run), Some(("run", given))) = (&mut args.command, matches.subcommand()) {
-        settle(run, given)?;
+    if let Some((_, given)) = matches.subcommand() {
+        match &mut args.command {
+            Command::Run(run) => settle_run(run, given)?,
+            Command::Jobs(JobsArgs { target })
+            | Command::Logs(LogsArgs { target, .. })
+            | Command::Stop(EndArgs { target, .. })
+            | Command::Cancel(EndArgs { target, .. })
+            | Command::Fetch(FetchArgs { target, .. }) => settle(target, given, &["worker"])?,
+            _ => {}
+        }
     }
     Ok(args)
 }
 
 /// A session string names room and worker; so do flags of their own. What is given nearer to the user wins, and what
-/// is given twice at the same place is a mistake.
-fn settle(run: &mut RunArgs, given: &ArgMatches) -> Result<(), clap::Error> {
+/// is given twice at the same place is a mistake. `others` are the flags that say which worker.
+fn settle(target: &mut Target, given: &ArgMatches, others: &[&str]) -> Result<(), clap::Error> {
     let conflict = |message: &str| Err(Args::command().error(ErrorKind::ArgumentConflict, message));
-    let source = |id| given.value_source(id);
-    if run.session.is_some() && run.room.is_some() {
+    let source = |id: &str| given.value_source(id);
+    if target.session.is_some() && target.room.is_some() {
         match source("session").cmp(&source("room")) {
-            Ordering::Greater => run.room = None,
-            Ordering::Less => run.session = None,
+            Ordering::Greater => target.room = None,
+            Ordering::Less => target.session = None,
             Ordering::Equal => {
                 return conflict(
                     "a session string (--session, LOANER_SESSION) and a room (--room, LOANER_ROOM) are both given; \
@@ -58,20 +66,9 @@ fn settle(run: &mut RunArgs, given: &ArgMatches) -> Result<(), clap::Error> {
             }
         }
     }
-    if run.worker.is_some() && run.auto_select {
-        match source("worker").cmp(&source("auto_select")) {
-            Ordering::Greater => run.auto_select = false,
-            Ordering::Less => run.worker = None,
-            Ordering::Equal => {
-                return conflict(
-                    "--worker names a worker, and --auto-select looks for one; leave one of them out",
-                );
-            }
-        }
-    }
-    if run.session.is_some() {
+    if target.session.is_some() {
         let session = source("session");
-        for id in ["worker", "auto_select"] {
+        for id in others {
             if source(id) == Some(ValueSource::CommandLine) && session == source(id) {
                 return conflict(
                     "a session string names its worker; leave --worker and --auto-select out",
@@ -80,6 +77,24 @@ fn settle(run: &mut RunArgs, given: &ArgMatches) -> Result<(), clap::Error> {
         }
     }
     Ok(())
+}
+
+/// The same, and the flag that looks for a worker.
+fn settle_run(run: &mut RunArgs, given: &ArgMatches) -> Result<(), clap::Error> {
+    let conflict = |message: &str| Err(Args::command().error(ErrorKind::ArgumentConflict, message));
+    let source = |id: &str| given.value_source(id);
+    if run.target.worker.is_some() && run.auto_select {
+        match source("worker").cmp(&source("auto_select")) {
+            Ordering::Greater => run.auto_select = false,
+            Ordering::Less => run.target.worker = None,
+            Ordering::Equal => {
+                return conflict(
+                    "--worker names a worker, and --auto-select looks for one; leave one of them out",
+                );
+            }
+        }
+    }
+    settle(&mut run.target, given, &["worker", "auto_select"])
 }
 
 fn find(argv: &[OsString]) -> anyhow::Result<Option<(PathBuf, Table)>> {
@@ -237,11 +252,11 @@ mod tests {
             Err(error) => Err(error),
         };
         let given = run(&["loaner", "run", "p"]).expect("the setting");
-        assert!(given.session.is_some());
+        assert!(given.target.session.is_some());
         let given =
             run(&["loaner", "run", "p", "--room", "a", "--worker", "w"]).expect("the flags");
-        assert!(given.session.is_none() && !given.auto_select);
-        assert_eq!(given.room.as_deref(), Some("a"));
+        assert!(given.target.session.is_none() && !given.auto_select);
+        assert_eq!(given.target.room.as_deref(), Some("a"));
         for argv in [
             ["loaner", "run", "p", "--session", SESSION, "--room", "a"],
             ["loaner", "run", "p", "--session", SESSION, "--worker", "a"],

@@ -1,14 +1,12 @@
 //! `loaner stop` and `loaner cancel`.
 
-use std::path::Path;
-
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use loaner::client::{VisitError, VisitNews};
 use loaner::wire::own::{JobSummary, OwnText};
 use serde_json::json;
 
 use super::args::EndArgs;
-use super::asked::{Asked, Found, failure};
+use super::asked::{Asked, Found, Which, failure};
 use super::exit::{Exit, Failure};
 use super::inbox::printable;
 use super::{Signals, print};
@@ -35,11 +33,11 @@ pub async fn run(args: EndArgs, how: How, json: bool) -> Result<(), Failure> {
 }
 
 async fn end(args: EndArgs, how: How, json: bool) -> Result<(), Failure> {
-    let asked = Asked::new(args.asked).await?;
+    let asked = Asked::new(args.target).await?;
     let runs = |job: &JobSummary| !job.is_over();
     let none = "no job of yours runs there now";
     let mut found = asked
-        .find(args.job.as_deref(), Path::new("."), runs, none)
+        .find(args.job.as_deref(), None, Which::Only, runs, none)
         .await?;
     let ended = order(&mut found, how, args.no_wait, json).await;
     found.visit.end().await;

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use loaner::client::{VisitError, VisitNews};
-use loaner::wire::own::{JobSummary, OwnText};
+use loaner::wire::own::JobSummary;
 use loaner::worker::jobs::disk::human;
 use serde_json::json;
 
 use super::args::FetchArgs;
-use super::asked::{Asked, Found, failure};
+use super::asked::{Asked, Found, Which, failure};
 use super::exit::{Exit, Failure};
 use super::{Signals, print};
 
@@ -32,11 +32,17 @@ async fn fetch(args: FetchArgs, json: bool) -> Result<(), Failure> {
             format!("{} cannot be made: {error}", args.output.display()),
         )
     })?;
-    let asked = Asked::new(args.asked).await?;
+    let asked = Asked::new(args.target).await?;
     let waits = |job: &JobSummary| job.results.is_some();
     let none = "no results of yours wait there";
     let mut found = asked
-        .find(args.job.as_deref(), &args.output, waits, none)
+        .find(
+            args.job.as_deref(),
+            Some(&args.output),
+            Which::Latest,
+            waits,
+            none,
+        )
         .await?;
     let fetched = receive(&mut found, json).await;
     found.visit.end().await;
@@ -54,16 +60,22 @@ async fn fetch(args: FetchArgs, json: bool) -> Result<(), Failure> {
 }
 
 async fn receive(found: &mut Found, json: bool) -> Result<PathBuf, VisitError> {
-    let job = found.job.id.clone();
-    found.visit.say(OwnText::FetchResults { job }).await?;
+    found.visit.fetch(found.job.id.clone()).await?;
     let target = match json {
         true => ProgressDrawTarget::hidden(),
         false => ProgressDrawTarget::stderr_with_hz(10),
     };
     let bar = ProgressBar::with_draw_target(None, target);
+    let mut began = false;
     loop {
-        match found.visit.hear().await? {
+        // The worker owes the file at once; then it comes at its own pace.
+        let news = match began {
+            true => found.visit.hear().await?,
+            false => found.visit.answer().await?,
+        };
+        match news {
             VisitNews::Receiving { name, size, have } => {
+                began = true;
                 bar.set_length(size);
                 let template = "{msg:<12} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
                 let style = ProgressStyle::with_template(template);

@@ -15,7 +15,7 @@ use super::{Signals, print};
 /// Lists the jobs that workers remember of this user.
 pub async fn run(args: JobsArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let listed = async { Asked::new(args.asked).await?.jobs().await };
+    let listed = async { Asked::new(args.target).await?.jobs().await };
     let listed = tokio::select! {
         listed = listed => listed?,
         () = signals.next() => return Err(Failure::say(Exit::Interrupted, "stopped by the user")),

@@ -1,7 +1,6 @@
 //! `loaner logs`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 use std::time::Duration;
 
 use loaner::client::{Lines, Visit, VisitConfig, VisitError, VisitNews};
@@ -9,7 +8,7 @@ use loaner::wire::own::OwnText;
 use serde_json::json;
 
 use super::args::LogsArgs;
-use super::asked::{Asked, failure};
+use super::asked::{Asked, Which, failure};
 use super::exit::{Exit, Failure};
 use super::ui::printable;
 use super::{Signals, print};
@@ -31,10 +30,10 @@ pub async fn run(args: LogsArgs, json: bool) -> Result<(), Failure> {
 }
 
 async fn show(args: LogsArgs, json: bool) -> Result<(), Failure> {
-    let asked = Asked::new(args.asked).await?;
+    let asked = Asked::new(args.target).await?;
     let none = "the worker remembers no job of yours";
     let found = asked
-        .find(args.job.as_deref(), Path::new("."), |_| true, none)
+        .find(args.job.as_deref(), None, Which::Latest, |_| true, none)
         .await?;
     let mut log = Log {
         job: found.job.id,
@@ -62,6 +61,7 @@ async fn show(args: LogsArgs, json: bool) -> Result<(), Failure> {
                 let Some(wait) = tries.next() else {
                     return Err(failure(error));
                 };
+                let error = printable(&error.to_string());
                 eprintln!("{error}; trying again in {wait} s, from offset {}", log.at);
                 tokio::time::sleep(Duration::from_secs(*wait)).await;
             }
@@ -81,8 +81,7 @@ struct Log {
 
 impl Log {
     async fn show_again(&mut self, config: &VisitConfig) -> Result<(), VisitError> {
-        self.show(Visit::begin(config.clone(), Path::new(".")).await?)
-            .await
+        self.show(Visit::begin(config.clone(), None).await?).await
     }
 
     async fn show(&mut self, mut visit: Visit) -> Result<(), VisitError> {
@@ -101,7 +100,12 @@ impl Log {
             .await?;
         loop {
             match visit.hear().await? {
-                VisitNews::Said(OwnText::LogPart { at, text }) => self.part(at, &text),
+                VisitNews::Said(OwnText::LogPart { at, text }) => {
+                    if !self.part(at, &text) {
+                        // Nobody reads on.
+                        return Ok(());
+                    }
+                }
                 VisitNews::Said(OwnText::LogEnd { at }) => {
                     if self.json {
                         print(
@@ -117,22 +121,24 @@ impl Log {
         }
     }
 
-    fn part(&mut self, at: u64, text: &str) {
+    /// Shows a part; whether anybody reads it.
+    fn part(&mut self, at: u64, text: &str) -> bool {
         self.at = at + text.len() as u64;
         if self.json {
             let event = json!({ "event": "log", "offset": at, "text": text });
-            return print(true, &event, String::new);
+            return writeln!(std::io::stdout(), "{event}").is_ok();
         }
         let terminal = std::io::stdout().is_terminal();
         let mut out = std::io::stdout().lock();
+        let mut shown = Ok(());
         self.lines.take(text, |line| {
-            // A reader that is gone is noticed by nobody but itself.
-            let _ = match line.strip_prefix('\r') {
+            let now = match line.strip_prefix('\r') {
                 Some(line) if terminal => write!(out, "\r{}", printable(line)),
                 Some(line) => writeln!(out, "{}", printable(line)),
                 None => write!(out, "{}", printable(line)),
             };
+            shown = std::mem::replace(&mut shown, Ok(())).and(now);
         });
-        let _ = out.flush();
+        shown.and_then(|()| out.flush()).is_ok()
     }
 }

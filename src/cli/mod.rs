@@ -15,6 +15,7 @@ mod hub_args;
 mod hub_ice;
 mod identity;
 mod inbox;
+mod job_args;
 mod jobs;
 mod log_file;
 mod logs;
@@ -201,7 +202,8 @@ fn report(failure: &Failure, json: bool) -> ExitCode {
             serde_json::json!({ "event": "error", "code": failure.exit.code(), "message": failure.message() })
         );
     } else {
-        eprintln!("loaner: {}", failure.message());
+        // A message may quote what a stranger says.
+        eprintln!("loaner: {}", ui::printable(&failure.message()));
     }
     ExitCode::from(failure.exit.code())
 }

@@ -48,7 +48,7 @@ pub async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     let ui = Arc::new(Terminal::new(json));
     let secret = secret(&args);
     let config = ClientConfig {
-        hub: super::client_access(args.at)?,
+        hub: super::client_access(args.target.at)?,
         room,
         choice,
         work,
@@ -92,7 +92,12 @@ const NOTHING: &str =
 
 /// What lets an interrupted upload be continued. Without a place for it, uploads begin anew.
 fn secret(args: &RunArgs) -> Option<[u8; 32]> {
-    let state = args.at.state_dir.clone().or_else(default_state_dir)?;
+    let state = args
+        .target
+        .at
+        .state_dir
+        .clone()
+        .or_else(default_state_dir)?;
     own_secret(&state)
         .inspect_err(|error| tracing::warn!(%error, "an interrupted upload cannot be continued"))
         .ok()
@@ -150,20 +155,20 @@ fn command(args: &RunArgs) -> Result<Option<Command>, Failure> {
 }
 
 fn target(args: &RunArgs) -> Result<(RoomCredentials, Choice), Failure> {
-    if let Some(session) = &args.session {
+    if let Some(session) = &args.target.session {
         let room = RoomCredentials {
             room_id: session.room_id.clone(),
             token: session.token.clone(),
         };
         return Ok((room, Choice::Worker(session.peer_id.clone())));
     }
-    let room = super::room(args.room.clone(), args.token.clone())?.ok_or_else(|| {
+    let room = super::room(args.target.room.clone(), args.target.token.clone())?.ok_or_else(|| {
         Failure::say(
             Exit::Usage,
             "where to? Give --session STRING (a worker prints it when it starts), or --room ID and --token T",
         )
     })?;
-    let choice = match &args.worker {
+    let choice = match &args.target.worker {
         Some(worker) => Choice::Worker(worker.clone()),
         None if args.auto_select => Choice::Auto,
         None => Choice::Ask,

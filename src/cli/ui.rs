@@ -317,10 +317,11 @@ pub fn printable(text: &str) -> String {
         match c {
             '\n' | '\t' => out.push(c),
             '\u{1b}' if rest.peek() == Some(&'[') => {
-                let sequence: String =
-                    std::iter::from_fn(|| rest.next_if(|c| !c.is_ascii_alphabetic()))
-                        .take(32)
-                        .collect();
+                let sequence: String = std::iter::from_fn(|| {
+                    rest.next_if(|c| c.is_ascii_digit() || ";:".contains(*c))
+                })
+                .take(32)
+                .collect();
                 if rest.next_if_eq(&'m').is_some() {
                     out.push('\u{1b}');
                     out.push_str(&sequence);

@@ -37,7 +37,7 @@ impl Default for Keep {
         Keep {
             jobs: 200,
             bytes: 8 << 30,
-            log: 1 << 30,
+            log: 4 << 30,
             age: Duration::from_secs(30 * 24 * 3600),
         }
     }
@@ -135,7 +135,7 @@ impl Records {
         let mut jobs = self.jobs();
         let number = jobs.last_key_value().map_or(1, |(last, _)| last + 1);
         let story = Story::begun(id, user, name);
-        let record = Arc::new(Record::new(&self.0.dir, number, story, self.0.keep.log));
+        let record = Arc::new(Record::new(&self.0.dir, number, story, &self.0.keep));
         record.save();
         jobs.insert(number, record.clone());
         record
@@ -183,7 +183,16 @@ impl Records {
 
     /// Removes what is too old, and the oldest while there are too many or too much. A job that is under way stays. Blocks.
     pub fn sweep(&self) {
+        // Whoever looks for a job does not wait for the disk.
+        for number in self.surplus() {
+            record::remove(&self.0.dir, number);
+        }
+    }
+
+    /// Forgets what is not kept any more; whose files these are.
+    fn surplus(&self) -> Vec<u64> {
         let mut jobs = self.jobs();
+        let mut gone = Vec::new();
         let over: Vec<(u64, u64, SystemTime)> = jobs
             .values()
             .filter(|record| record.story().is_over())
@@ -200,9 +209,10 @@ impl Records {
                 continue;
             }
             jobs.remove(&number);
-            record::remove(&self.0.dir, number);
+            gone.push(number);
             (count, bytes) = (count - 1, bytes - size);
         }
+        gone
     }
 }
 

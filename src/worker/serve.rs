@@ -249,14 +249,20 @@ impl Server {
         }
     }
 
-    /// Asks for a package to be let in, from wherever it comes.
-    async fn announce(&mut self, announcement: Announcement) -> Result<Admission, String> {
-        if self.desk.visits {
-            return Err(
+    /// Whether jobs can be given on this connection.
+    fn may_submit(&self) -> Result<(), String> {
+        match self.desk.visits {
+            true => Err(
                 "this connection is for questions about jobs; a job needs one of its own"
                     .to_owned(),
-            );
+            ),
+            false => Ok(()),
         }
+    }
+
+    /// Asks for a package to be let in, from wherever it comes.
+    async fn announce(&mut self, announcement: Announcement) -> Result<Admission, String> {
+        self.may_submit()?;
         let (reply, answer) = oneshot::channel();
         self.desk.announced.do_send(Announced {
             link: self.link,

@@ -15,6 +15,7 @@ mod wishes;
 use actix::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use super::history::History;
 use super::jobs::scratch::ScratchRoot;
 use super::jobs::work::JobSettings;
 use super::paths::IoPaths;
+use super::records::Record;
 use super::serve::{Announced, MayUse};
 use super::{Notice, WorkerConfig, WorkerError};
 use crate::actors::availability::{AvailabilityActor, AvailabilityPerformer, Published};
@@ -62,6 +64,8 @@ pub struct Drain;
 struct Link {
     peer: PeerId,
     addr: Addr<PeerActor>,
+    /// Whose it is.
+    user: String,
     /// Its client asks about jobs, and has none here by this connection.
     visits: bool,
 }
@@ -76,6 +80,8 @@ struct Offer {
 struct CurrentJob {
     id: JobId,
     holder: PeerId,
+    /// Whose it is.
+    user: String,
     link: Option<LinkId>,
     addr: Addr<JobActor>,
 }
@@ -102,6 +108,8 @@ pub struct Worker {
     told: Option<SessionString>,
     links: HashMap<LinkId, Link>,
     visits: visits::Visits,
+    /// Results that are on their way to who fetches them, by their place.
+    fetched: HashMap<PathBuf, Arc<Record>>,
     next_link: u64,
     job: Option<CurrentJob>,
     /// Requests that wait for the availability's word, and what they are about.
@@ -189,6 +197,7 @@ impl Worker {
                 told: None,
                 links: HashMap::new(),
                 visits: visits::Visits::default(),
+                fetched: HashMap::new(),
                 next_link: 1,
                 job: None,
                 requests: HashMap::new(),

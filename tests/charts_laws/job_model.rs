@@ -91,7 +91,7 @@ impl Model {
         match (self.stage, event) {
             (_, Input::CancelRequested) => self.stops(at, Outcome::Cancelled),
             (Stage::Running, Input::StopRequested { deadline }) => {
-                self.deadline = *deadline;
+                (self.deadline, self.killed) = (*deadline, false);
                 self.goes(at, Stage::Stopping, &[Act::AskToStop])
             }
             // Before its commands run there is nothing to be saved, and after them there is nothing to be stopped.
@@ -122,8 +122,11 @@ impl Model {
                 self.cleans(at)
             }
             (Stage::Running, Input::StepStarted) => vec![Act::SendStarting],
-            (Stage::Running | Stage::Stopping, Input::StepEnded { ok: true }) => {
-                vec![Act::SendStepDone]
+            (Stage::Running, Input::StepEnded { ok: true }) => vec![Act::SendStepDone],
+            // A command that ended in its time is asked nothing any more.
+            (Stage::Stopping, Input::StepEnded { ok }) if !self.killed => {
+                let acts = if *ok { vec![Act::SendStepDone] } else { vec![] };
+                self.goes(at, Stage::Running, &acts)
             }
             (Stage::Stopping, Input::Fired(Timer::Stop)) => {
                 assert_eq!(waited, if self.killed { GRACE } else { self.deadline });

@@ -301,7 +301,7 @@ impl Scene {
         path
     }
 
-    /// What jobs have left in our worker's directory.
+    /// What jobs have left in our worker's directory, beside the worker's own two files.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let mut found = vec![self.path("jobs")];
         let mut left = Vec::new();
@@ -310,7 +310,10 @@ impl Scene {
                 let entry = entry.unwrap();
                 if entry.file_type().unwrap().is_dir() {
                     found.push(entry.path());
-                } else if entry.file_name() != "lock" {
+                } else if !["lock", "told.json"]
+                    .iter()
+                    .any(|own| entry.file_name() == *own)
+                {
                     left.push(entry.path());
                 }
             }

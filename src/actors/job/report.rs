@@ -233,7 +233,8 @@ impl JobPerformer {
                 last_word = None;
             }
         }
-        self.settings.records.sweep();
+        let records = self.settings.records.clone();
+        self.plane.spawn_blocking(move || records.sweep());
         tracing::info!(job = %self.id, holder = %self.holder, ?outcome, message = %text.to_text(), "the job is over");
         self.tell(JobEvent::Tell(message));
         let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());

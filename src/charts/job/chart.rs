@@ -54,7 +54,10 @@ impl Chart for Job {
 
     fn guard(&self, event: &Input) -> &'static str {
         match (self.0.state(), event) {
-            (State::Stopping { late: true, .. }, Input::RunEnded { .. }) => "it was killed",
+            (
+                State::Stopping { late: true, .. },
+                Input::RunEnded { .. } | Input::StepEnded { .. },
+            ) => "it was killed",
             (
                 State::Running {} | State::Stopping { .. },
                 Input::StepEnded { ok: true } | Input::RunEnded { ok: true },

@@ -109,7 +109,7 @@ impl Client {
                 let seconds = seconds.and_then(|details| details.get("seconds_left")?.as_u64());
                 self.ui.progress(Progress::Ending {
                     state: status.status,
-                    seconds: seconds.unwrap_or_default(),
+                    seconds: seconds.unwrap_or_default().min(24 * 3600),
                 });
             }
             // While the channel is open, the verdict comes on it, in its place behind the results.

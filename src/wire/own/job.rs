@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{MAX_ID_BYTES, MAX_NAME_BYTES, WireError};
 
+/// The latest time that a job can have begun at, in milliseconds since 1970: the year 9999.
+const MAX_BEGAN: u64 = 253_402_300_799_999;
+/// The longest countdown, in seconds.
+const MAX_LEFT: u64 = 24 * 3600;
 /// The longest message of a summary, in bytes.
 pub const MAX_MESSAGE: usize = 512;
 
@@ -62,6 +66,9 @@ impl JobSummary {
             if text.len() > most {
                 return Err(WireError::bad(field, "it is too long"));
             }
+        }
+        if self.began > MAX_BEGAN || self.seconds_left.is_some_and(|left| left > MAX_LEFT) {
+            return Err(WireError::bad("began", "no clock says that"));
         }
         Ok(())
     }

@@ -20,8 +20,8 @@ fn summary() -> impl Strategy<Value = JobSummary> {
     let results = ("[a-z]{1,9}", any::<u64>()).prop_map(|(name, size)| KeptResults { name, size });
     (
         ("[a-z0-9-]{0,9}", "[a-z]{1,9}", "[a-z]{1,9}", "\\PC{0,20}"),
-        (any::<u64>(), any::<u64>(), any::<u64>()),
-        proptest::option::of(any::<u64>()),
+        (0..253_402_300_799_999_u64, any::<u64>(), any::<u64>()),
+        proptest::option::of(0..86_400_u64),
         proptest::option::of(any::<u8>()),
         proptest::option::of(results),
     )
@@ -212,6 +212,10 @@ fn what_makes_no_sense_is_refused() {
         &json!({ "type": "package", "kind": "train", "output_dir": "a\nb" }).to_string(),
         &json!({ "type": "denied", "message": "x".repeat(5000) }).to_string(),
         &json!({ "type": "job_list", "jobs": vec![JobSummary::default(); MAX_JOBS + 1] }).to_string(),
+        &json!({ "type": "job_list", "jobs": [JobSummary { began: u64::MAX, ..JobSummary::default() }] })
+            .to_string(),
+        &json!({ "type": "job_list", "jobs": [JobSummary { seconds_left: Some(u64::MAX), ..JobSummary::default() }] })
+            .to_string(),
         &json!({ "type": "job_list", "jobs": [JobSummary { id: "x".repeat(300), ..JobSummary::default() }] })
             .to_string(),
     ] {

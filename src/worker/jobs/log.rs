@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FallocateFlags, OFlag};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use super::disk::human;
@@ -56,6 +56,8 @@ pub struct LogWriter {
     lost: u64,
     /// Up to where the disk has room for the file.
     room: u64,
+    /// What is being written, and how many bytes that are. It goes on when nobody waits for it any more.
+    writing: Option<(JoinHandle<io::Result<u64>>, u64)>,
 }
 
 impl LogWriter {
@@ -93,6 +95,7 @@ impl LogWriter {
             full: false,
             lost: 0,
             room: AHEAD,
+            writing: None,
         };
         (writer, log)
     }
@@ -116,7 +119,7 @@ impl LogWriter {
         if after > self.limit {
             self.full = true;
             let notice = format!(
-                "[loaner] the log is full at {}; what comes after this is not kept\n",
+                "[loaner] the log is full at {}; what comes after this is neither kept nor shown\n",
                 human(self.limit)
             );
             self.buffer.extend_from_slice(notice.as_bytes());
@@ -138,8 +141,9 @@ impl LogWriter {
         }
     }
 
-    /// Writes what was collected.
+    /// Writes what was collected. Safe to cancel: the next flush waits for what is being written then.
     pub async fn flush(&mut self) {
+        self.written_down().await;
         self.due = None;
         let bytes = std::mem::take(&mut self.buffer);
         if bytes.is_empty() {
@@ -155,11 +159,21 @@ impl LogWriter {
             self.room = start + size + AHEAD;
         }
         let room = more.then_some(self.room);
-        let written = spawn_blocking(move || {
+        let writing = spawn_blocking(move || {
             reserve(&file, room);
             write(&file, start, missing, &bytes)
-        })
-        .await;
+        });
+        self.writing = Some((writing, size));
+        self.written_down().await;
+    }
+
+    /// Waits for what is being written, and notes what came of it.
+    async fn written_down(&mut self) {
+        let Some((writing, size)) = &mut self.writing else {
+            return;
+        };
+        let (written, size) = (writing.await, *size);
+        self.writing = None;
         match written.unwrap_or_else(|_| Err(io::Error::other("the writer died"))) {
             Ok(added) => {
                 self.lost = 0;
@@ -182,7 +196,7 @@ impl LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
+        if let (Some(file), None) = (&self.file, &self.writing) {
             // Gives back the room that was kept ahead; if not, it is there for the next to use when the log goes.
             let _ = file.set_len(self.written());
         }
@@ -375,7 +389,7 @@ mod tests {
         writer.flush().await;
         assert_eq!(
             all(&log, 0).await,
-            "12345\n[loaner] the log is full at 10 B; what comes after this is not kept\n"
+            "12345\n[loaner] the log is full at 10 B; what comes after this is neither kept nor shown\n"
         );
     }
 

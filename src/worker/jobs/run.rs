@@ -107,23 +107,25 @@ pub async fn run(
         let curves = Curves::open(step, &channel, &audience.controls).await;
         let end = client.run(curves.step(), prepared, keeper, limit.as_mut());
         let end = end.await;
+        let asked = *halt.borrow() == Halt::Stop;
+        let ok = end.as_ref().is_ok_and(|end| {
+            let stopped = asked && prepared.plan.terms.stop.signal.ended_with(end.code);
+            (end.code == 0 || stopped) && end.limit.is_none()
+        });
+        // It has ended now, however long the client takes to hear of it.
+        tell(StepNews::Ended { ok });
         let wanted = *halt.borrow() <= Halt::Stop;
         curves.close(wanted).await;
-        let end = match end {
+        let StepEnd { code, limit } = match end {
             Ok(end) => end,
             Err(message) => {
                 client.log.say(&message).await;
                 failure.get_or_insert(Failure::new("EXECUTION_ERROR", message));
                 client.say(words.failed(&step.name, 127)).await;
-                tell(StepNews::Ended { ok: false });
                 break;
             }
         };
-        let StepEnd { code, limit } = end;
         let over = limit.is_some();
-        let asked = *halt.borrow() == Halt::Stop;
-        let stopped = asked && prepared.plan.terms.stop.signal.ended_with(code);
-        let ok = (code == 0 || stopped) && !over;
         if ok {
             client.say(words.ended(&step.name)).await;
         } else {
@@ -132,7 +134,6 @@ pub async fn run(
                 .or_else(|| Some(words.failure(&step.name, code)));
             client.say(words.failed(&step.name, code)).await;
         }
-        tell(StepNews::Ended { ok });
         if over || (words.infers && !ok) {
             break;
         }
@@ -257,6 +258,8 @@ impl<T: Fn(StepNews)> Client<'_, T> {
             tokio::select! {
                 line = lines.next() => match line {
                     Some(line) => tokio::select! {
+                        // A line that was read is never dropped.
+                        biased;
                         () = self.pass_on(&line, &mut meter) => {}
                         failure = limit.as_mut() => {
                             reached = Some(failure);
@@ -273,7 +276,10 @@ impl<T: Fn(StepNews)> Client<'_, T> {
                 }
                 () = halted(halt, Halt::Stop), if !asked => {
                     asked = true;
-                    running.ask_to_stop(terms.stop.signal);
+                    // What ends it at once is no request to stop.
+                    if *halt.borrow() == Halt::Stop {
+                        running.ask_to_stop(terms.stop.signal);
+                    }
                 }
                 () = halted(halt, Halt::Terminate) => break,
             }
@@ -298,7 +304,10 @@ impl<T: Fn(StepNews)> Client<'_, T> {
                 }
                 () = halted(halt, Halt::Stop), if !asked => {
                     asked = true;
-                    running.ask_to_stop(terms.stop.signal);
+                    // What ends it at once is no request to stop.
+                    if *halt.borrow() == Halt::Stop {
+                        running.ask_to_stop(terms.stop.signal);
+                    }
                 }
                 () = halted(halt, Halt::Terminate) => self.terminate(&running, &mut lines).await,
             }
@@ -318,7 +327,8 @@ impl<T: Fn(StepNews)> Client<'_, T> {
         let written = self.log.written();
         tokio::select! {
             () = self.view.keep_up(written) => {}
-            () = halted(self.halt, Halt::Terminate) => {}
+            // Its time to stop is its own.
+            () = halted(self.halt, Halt::Stop) => {}
         }
     }
 
@@ -387,8 +397,10 @@ impl<T: Fn(StepNews)> Client<'_, T> {
         if self.deaf {
             return;
         }
+        self.log.flush().await;
+        let written = self.log.written();
         tokio::select! {
-            () = self.view.catch_up(&mut self.log) => {}
+            () = self.view.catch_up(written) => {}
             () = halted(self.halt, Halt::Terminate) => return,
         }
         let text = text.to_text();

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::disk::human;
 use super::lines::whole_characters;
-use super::log::{Log, LogReader, LogWriter};
+use super::log::{Log, LogReader};
 use super::run::Words;
 use super::work::Halt;
 use crate::rtc::Channel;
@@ -87,10 +87,8 @@ impl View {
         }
     }
 
-    /// Writes what the log has collected, and waits until the client has it, or has had its time.
-    pub async fn catch_up(&mut self, log: &mut LogWriter) {
-        log.flush().await;
-        let written = log.written();
+    /// Waits until the client has what is written, or has had its time.
+    pub async fn catch_up(&mut self, written: u64) {
         let shown = self.sent.wait_for(|sent| *sent >= written);
         if timeout(LAST_WORDS, shown).await.is_err() {
             self.hurried.store(true, Ordering::Relaxed);

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::remove_file;
+use super::{Keep, remove_file};
 use crate::wire::own::{Digest, JobSummary, KeptResults, MAX_MESSAGE};
+use crate::worker::jobs::disk::free_space;
 use crate::worker::jobs::log::{Log, LogWriter};
 
 /// The longest record that is read, in bytes.
@@ -79,6 +80,8 @@ pub struct Record {
     told: watch::Sender<Told>,
     since: Instant,
     log: Log,
+    /// The most bytes of results that are kept.
+    most: u64,
     /// Until the job takes it.
     writer: Mutex<Option<LogWriter>>,
 }
@@ -109,14 +112,15 @@ impl Watching {
 }
 
 impl Record {
-    pub(super) fn new(dir: &Path, number: u64, story: Story, log_limit: u64) -> Self {
-        let (writer, log) = LogWriter::create(path(dir, number, "log"), log_limit);
+    pub(super) fn new(dir: &Path, number: u64, story: Story, keep: &Keep) -> Self {
+        let (writer, log) = LogWriter::create(path(dir, number, "log"), keep.log);
         Record {
             dir: dir.to_owned(),
             number,
             told: Told::of(story),
             since: Instant::now(),
             log,
+            most: keep.bytes,
             writer: Mutex::new(Some(writer)),
         }
     }
@@ -139,6 +143,7 @@ impl Record {
             told: Told::of(story),
             since: Instant::now(),
             log: Log::past(path(dir, number, "log")),
+            most: 0,
             writer: Mutex::new(None),
         };
         if unfinished {
@@ -204,15 +209,21 @@ impl Record {
         self.save();
     }
 
-    /// Takes results that did not get to the client: they wait here. Blocks.
+    /// Takes results that did not get to the client: they wait here, if they are no more than is kept at all. Blocks.
     ///
     /// # Errors
     /// When they cannot be moved or copied; they are where they were.
     pub fn keep_results(&self, from: &Path, name: &str) -> io::Result<()> {
         let size = from.symlink_metadata()?.len();
+        if size > self.most {
+            return Err(io::Error::other("they are more than this worker keeps"));
+        }
         let to = self.results_path();
         match fs::rename(from, &to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                if size > free_space(&self.dir)? {
+                    return Err(io::Error::other("there is no room for them"));
+                }
                 fs::copy(from, &to).inspect_err(|_| remove_file(&to))?;
             }
             renamed => renamed?,
@@ -220,7 +231,15 @@ impl Record {
         let name = name.to_owned();
         self.told
             .send_modify(|told| told.story.results = Some(KeptResults { name, size }));
+        self.save();
         Ok(())
+    }
+
+    /// The results are with the client now. Blocks.
+    pub fn results_fetched(&self) {
+        self.told.send_modify(|told| told.story.results = None);
+        remove_file(&self.results_path());
+        self.save();
     }
 
     /// By which its client finds what it has of the results already.

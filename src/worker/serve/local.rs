@@ -162,6 +162,7 @@ impl Server {
     }
 
     async fn may_use(&self) -> Result<(), String> {
+        self.may_submit()?;
         let (reply, answer) = oneshot::channel();
         self.desk.may_use.do_send(MayUse {
             link: self.link,

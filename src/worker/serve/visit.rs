@@ -4,11 +4,10 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Server;
-use super::own::Heard;
 use crate::rtc::Channel;
 use crate::wire::ChannelText;
 use crate::wire::own::OwnText;
@@ -48,8 +47,8 @@ pub struct JobOrder {
 pub struct Fetch {
     /// Where they go.
     pub channel: Channel,
-    /// What the client says of them.
-    pub heard: Heard,
+    /// What the client says of them: nobody else hears it meanwhile.
+    pub heard: OwnedMutexGuard<mpsc::Receiver<OwnText>>,
     /// Whose they are.
     pub record: Arc<Record>,
 }
@@ -127,8 +126,11 @@ impl Server {
                 if record.summary().results.is_none() {
                     return Err(format!("no results of job {} wait here", record.story().id));
                 }
-                let heard = self.greeted.as_ref().map(|greeted| greeted.heard.clone());
-                if let Some(heard) = heard {
+                let answers = self.greeted.as_ref().map(|greeted| &greeted.heard.answers);
+                if let Some(answers) = answers {
+                    // One file at a time, on one channel.
+                    let heard = answers.clone().try_lock_owned();
+                    let heard = heard.map_err(|_| "a file is on its way already".to_owned())?;
                     let channel = self.channel.clone();
                     jobs.fetch.do_send(Fetch {
                         channel,

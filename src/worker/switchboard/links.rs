@@ -27,7 +27,7 @@ impl Handler<LinkNews> for Worker {
                     return;
                 };
                 let jobs = Jobs {
-                    user: self.user_of(&link.peer),
+                    user: link.user.clone(),
                     records: self.settings.records.clone(),
                     order: ctx.address().recipient(),
                     fetch: ctx.address().recipient(),

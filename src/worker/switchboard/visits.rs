@@ -22,16 +22,19 @@ const MAX_VISITS: usize = 8;
 /// How long a visit that was granted may take to connect.
 const GRANTED: Duration = Duration::from_secs(60);
 
-/// Visits that were granted, and have not come yet.
+/// Visits of one user at a time.
+const MAX_OF_USER: usize = 4;
+
+/// Visits that were granted, and have not come yet: since when, and whose.
 #[derive(Default)]
-pub(super) struct Visits(HashMap<PeerId, Instant>);
+pub(super) struct Visits(HashMap<PeerId, (Instant, String)>);
 
 impl Visits {
     /// Whether an offer of this peer is the visit that it was granted.
     pub(super) fn comes(&mut self, peer: &PeerId) -> bool {
         self.0
             .remove(peer)
-            .is_some_and(|granted| granted.elapsed() < GRANTED)
+            .is_some_and(|(granted, _)| granted.elapsed() < GRANTED)
     }
 }
 
@@ -40,14 +43,21 @@ impl Worker {
     pub(super) fn visit(&mut self, from: PeerId) {
         self.visits
             .0
-            .retain(|_, granted| granted.elapsed() < GRANTED);
-        let here = self.links.values().filter(|link| link.visits).count();
+            .retain(|_, (granted, _)| granted.elapsed() < GRANTED);
+        let user = self.user_of(&from);
+        let visits = || self.links.values().filter(|link| link.visits);
+        let here = visits().count();
+        let granted = |of: &&(Instant, String)| of.1 == user;
+        let of_user = visits().filter(|link| link.user == user).count()
+            + self.visits.0.values().filter(granted).count();
         let refused = if self.stopping {
             Some("the worker is shutting down")
-        } else if here + self.visits.0.len() >= MAX_VISITS && !self.visits.0.contains_key(&from) {
+        } else if (here + self.visits.0.len() >= MAX_VISITS || of_user >= MAX_OF_USER)
+            && !self.visits.0.contains_key(&from)
+        {
             Some("too many clients ask about their jobs just now; try again in a minute")
         } else {
-            self.visits.0.insert(from.clone(), Instant::now());
+            self.visits.0.insert(from.clone(), (Instant::now(), user));
             None
         };
         let answer = PeerMessage::VisitResponse {
@@ -70,7 +80,7 @@ impl Handler<JobOrder> for Worker {
         let current = self
             .job
             .as_ref()
-            .filter(|job| job.id.as_str() == asked.job && self.user_of(&job.holder) == asked.user);
+            .filter(|job| job.id.as_str() == asked.job && job.user == asked.user);
         let answer = match (current, asked.order) {
             (None, _) => Err(format!("job {} does not run any more", asked.job)),
             (Some(job), Order::Stop) => {
@@ -110,8 +120,9 @@ impl Handler<Fetch> for Worker {
             hint: String::new(),
         };
         let path = fetch.record.results_path();
+        let mut heard = fetch.heard;
+        self.fetched.insert(path.clone(), fetch.record.clone());
         self.plane.spawn(async move {
-            let mut heard = fetch.heard.answers.lock().await;
             let (begun, sent) = (|_| {}, |_| {});
             send_own_file(
                 fetch.channel, path, offer, &mut heard, milestones, begun, sent,
@@ -127,6 +138,9 @@ impl Handler<TransferEnded> for Worker {
     fn handle(&mut self, ended: TransferEnded, _: &mut Self::Context) {
         match ended.result {
             Ok(path) => {
+                if let Some(record) = self.fetched.remove(&path) {
+                    self.plane.spawn_blocking(move || record.results_fetched());
+                }
                 tracing::info!(path = %path.display(), "results that waited are with their client")
             }
             Err(reason) => tracing::info!(reason, "results that wait did not get to their client"),

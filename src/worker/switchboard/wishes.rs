@@ -122,6 +122,7 @@ impl Worker {
             addr.do_send(RemoteCandidate(candidate));
         }
         let link = Link {
+            user: self.user_of(&from),
             peer: from,
             addr,
             visits,
@@ -205,6 +206,7 @@ impl Worker {
             Some(ctx.address().recipient()),
         );
         self.job = Some(CurrentJob {
+            user: self.user_of(&holder),
             id,
             holder,
             link: None,

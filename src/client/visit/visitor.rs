@@ -1,0 +1,278 @@
+//! The one who makes the connection of a visit: by the hub, with the worker's leave.
+
+use actix::prelude::*;
+use tokio::sync::{mpsc, oneshot};
+
+use super::reader::{Landing, Reader};
+use super::{VisitConfig, VisitError, VisitNews};
+use crate::actors::peer::{
+    Dial, LinkEvent, LinkId, LinkNews, PeerActor, RemoteAnswer, RemoteCandidate, connect,
+};
+use crate::actors::session::{Send, SessionActor, SessionNews, session};
+use crate::actors::transfer::{Direction, Milestones, TransferEnded, transfer};
+use crate::actors::{Died, Feed};
+use crate::charts::PeerId;
+use crate::charts::peer::Input as PeerInput;
+use crate::charts::session::Input as SessionInput;
+use crate::client::switchboard::describe::describe;
+use crate::rtc::{Channel, RtcConfig};
+use crate::wire::own::{PROPERTY, SPEAKS_OF_JOBS, Versions};
+use crate::wire::{FromHub, PeerMessage, ToHub};
+use crate::worker::{candidate_value, ice_servers};
+
+/// It is enough.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Leave;
+
+/// A file comes, and needs somebody who follows it.
+#[derive(Message)]
+#[rtype(result = "Milestones")]
+pub(super) struct FileComes;
+
+/// How far the way to the worker is.
+pub(super) enum Ready {
+    Step,
+    Channel(Channel),
+    Failed(VisitError),
+}
+
+/// Makes the connection.
+pub(super) struct Visitor {
+    config: VisitConfig,
+    landing: Option<Landing>,
+    session: Addr<SessionActor>,
+    peer_id: String,
+    tell: Option<mpsc::Sender<VisitNews>>,
+    /// For what comes of files; given up with the connection.
+    fetched: Option<mpsc::Sender<VisitNews>>,
+    ready: mpsc::Sender<Ready>,
+    end: Option<oneshot::Sender<()>>,
+    link: Option<Addr<PeerActor>>,
+    channel: Option<Channel>,
+}
+
+impl Visitor {
+    pub fn start_for(
+        config: VisitConfig,
+        landing: Option<Landing>,
+        tell: mpsc::Sender<VisitNews>,
+        ready: mpsc::Sender<Ready>,
+        end: oneshot::Sender<()>,
+    ) -> Addr<Self> {
+        Visitor::create(move |ctx| {
+            let session = session(
+                config.hub.clone(),
+                Some(config.room.clone()),
+                describe(),
+                ctx.address().recipient(),
+                "visit",
+                Some(ctx.address().recipient()),
+            );
+            Visitor {
+                config,
+                landing,
+                session,
+                peer_id: String::new(),
+                fetched: Some(tell.clone()),
+                tell: Some(tell),
+                ready,
+                end: Some(end),
+                link: None,
+                channel: None,
+            }
+        })
+    }
+
+    fn is_ready(&self, ready: Ready) {
+        // More steps than are waited for were made: that is told by the next.
+        let _ = self.ready.try_send(ready);
+    }
+
+    fn worker(&self) -> String {
+        self.config.worker.clone()
+    }
+
+    fn dial(&mut self, ctx: &mut Context<Self>) {
+        self.link = Some(connect(Dial {
+            link: LinkId(1),
+            peer: PeerId::from(self.worker()),
+            offer: None,
+            config: RtcConfig {
+                trickle: true,
+                ..self.config.rtc.clone()
+            },
+            plane: self.config.plane.clone(),
+            owner: ctx.address().recipient(),
+            supervisor: Some(ctx.address().recipient()),
+        }));
+    }
+
+    fn hear(&mut self, frame: FromHub, ctx: &mut Context<Self>) {
+        match frame {
+            FromHub::PeerMessage {
+                from_peer_id,
+                payload,
+                ..
+            } if from_peer_id == self.worker() => match PeerMessage::parse(&payload) {
+                Ok(PeerMessage::VisitResponse { accepted: true, .. }) if self.link.is_none() => {
+                    self.is_ready(Ready::Step);
+                    self.dial(ctx);
+                }
+                Ok(PeerMessage::VisitResponse { reason, .. }) => {
+                    let reason = reason.unwrap_or_else(|| "it does not say why".to_owned());
+                    self.is_ready(Ready::Failed(VisitError::Refused(reason)));
+                }
+                other => tracing::debug!(?other, "not for a visit"),
+            },
+            FromHub::Answer { sender, sdp } if sender == self.worker() => {
+                if let Some(link) = &self.link {
+                    link.do_send(RemoteAnswer(sdp));
+                }
+            }
+            FromHub::Candidate { sender, candidate } if sender == self.worker() => {
+                if let Some(link) = &self.link {
+                    link.do_send(RemoteCandidate(candidate));
+                }
+            }
+            FromHub::Error(error) => {
+                self.is_ready(Ready::Failed(VisitError::Refused(error.to_string())));
+            }
+            other => tracing::debug!(frame = ?other, "not for a visit"),
+        }
+    }
+}
+
+impl Actor for Visitor {
+    type Context = Context<Self>;
+}
+
+impl Handler<SessionNews> for Visitor {
+    type Result = ();
+
+    fn handle(&mut self, news: SessionNews, ctx: &mut Self::Context) {
+        match news {
+            SessionNews::Registered(registered) if self.link.is_none() => {
+                self.peer_id.clone_from(&registered.peer_id);
+                self.config.rtc.ice_servers = ice_servers(&registered.ice_servers);
+                let worker = self.worker();
+                if !registered.peer_list.contains(&worker) {
+                    return self.is_ready(Ready::Failed(VisitError::Absent(worker)));
+                }
+                let metadata = registered.peer_metadata.get(&worker);
+                let versions = metadata
+                    .and_then(|metadata| Versions::of_property(metadata.properties.get(PROPERTY)));
+                if versions.is_none_or(|versions| versions.highest < SPEAKS_OF_JOBS) {
+                    return self.is_ready(Ready::Failed(VisitError::Foreign(worker)));
+                }
+                self.is_ready(Ready::Step);
+                self.session.do_send(Send(ToHub::PeerMessage {
+                    from_peer_id: self.peer_id.clone(),
+                    to_peer_id: worker,
+                    payload: PeerMessage::Visit {}.to_value(),
+                }));
+            }
+            SessionNews::Registered(_) | SessionNews::Down => {}
+            SessionNews::Frame(frame) => self.hear(*frame, ctx),
+            SessionNews::Closed => {
+                if let Some(end) = self.end.take() {
+                    let _ = end.send(());
+                }
+                ctx.stop();
+            }
+            SessionNews::Failed(error) => {
+                self.is_ready(Ready::Failed(error.into()));
+                ctx.stop();
+            }
+        }
+    }
+}
+
+impl Handler<LinkNews> for Visitor {
+    type Result = ();
+
+    fn handle(&mut self, news: LinkNews, ctx: &mut Self::Context) {
+        let (sender, target) = (self.peer_id.clone(), self.worker());
+        match news.what {
+            LinkEvent::Description(sdp) => self.session.do_send(Send(ToHub::Offer {
+                sender,
+                target,
+                sdp,
+            })),
+            LinkEvent::Candidate(candidate) => self.session.do_send(Send(ToHub::Candidate {
+                sender,
+                target,
+                candidate: candidate_value(&candidate),
+            })),
+            LinkEvent::NoRelay(why) => {
+                tracing::warn!(why, "only direct paths to the worker are tried");
+            }
+            LinkEvent::Channel(channel) => {
+                self.channel = Some(channel.clone());
+                if let Some(tell) = self.tell.take() {
+                    let reader = Reader::new(channel, tell, ctx.address(), self.landing.take());
+                    self.config.plane.spawn(reader.read());
+                }
+            }
+            LinkEvent::Open => {
+                if let Some(channel) = self.channel.clone() {
+                    self.is_ready(Ready::Channel(channel));
+                }
+            }
+            LinkEvent::Lost(_) => self.is_ready(Ready::Failed(VisitError::NotConnected(
+                "client and worker need a path by UDP, or a TURN server to relay",
+            ))),
+            LinkEvent::Closed => self.fetched = None,
+            LinkEvent::Suspect | LinkEvent::Recovered => {}
+        }
+    }
+}
+
+impl Handler<FileComes> for Visitor {
+    type Result = MessageResult<FileComes>;
+
+    fn handle(&mut self, _: FileComes, ctx: &mut Self::Context) -> Self::Result {
+        let (_, milestones) = transfer(
+            ctx.address().recipient(),
+            Direction::In,
+            "results",
+            Some(ctx.address().recipient()),
+        );
+        MessageResult(milestones)
+    }
+}
+
+impl Handler<TransferEnded> for Visitor {
+    type Result = ();
+
+    fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
+        let Some(tell) = self.fetched.clone() else {
+            return;
+        };
+        ctx.spawn(actix::fut::wrap_future(async move {
+            // Whoever does not listen any more does not want it.
+            let _ = tell.send(VisitNews::Fetched(ended.result)).await;
+        }));
+    }
+}
+
+impl Handler<Leave> for Visitor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, _: &mut Self::Context) {
+        if let Some(link) = &self.link {
+            link.do_send(Feed(PeerInput::Close));
+        }
+        self.session.do_send(Feed(SessionInput::Shutdown));
+    }
+}
+
+impl Handler<Died> for Visitor {
+    type Result = ();
+
+    fn handle(&mut self, died: Died, ctx: &mut Self::Context) {
+        tracing::error!(chart = died.chart, "a part of the visit died");
+        self.is_ready(Ready::Failed(VisitError::Lost));
+        ctx.stop();
+    }
+}
