@@ -162,7 +162,7 @@ impl OwnSink {
             return Err(TransferError::OutOfTurn("a digest is of another offset"));
         }
         // Each is kept: a digest for every byte would take more room than the file.
-        if at % CHECK_EVERY != 0 && at != self.size {
+        if !at.is_multiple_of(CHECK_EVERY) && at != self.size {
             return Err(TransferError::OutOfTurn("a digest comes where none is due"));
         }
         self.hand_over().await?;
