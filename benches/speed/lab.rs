@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use crate::foreign::Foreign;
 
 /// Longer than anything takes, on a slow disk too.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -39,29 +41,12 @@ pub struct Process {
 impl Process {
     /// Starts `loaner --json`, without the caller's settings. Its log goes to a file in `dir`.
     fn start(dir: &Path, name: &str, args: &[&OsStr]) -> Result<Process> {
-        let log = dir.join(format!("{name}.log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loaner"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("LOANER_") {
-                command.env_remove(name);
-            }
-        }
-        let mut child = command
-            .args(args)
-            .arg("--json")
-            .env("XDG_STATE_HOME", dir.join("state"))
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log)?)
-            .process_group(0)
-            .spawn()?;
-        let pid = child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .context("it has no id")?;
-        let mut lines = BufReader::new(child.stdout.take().context("it has no output")?).lines();
+        let args: Vec<&OsStr> = args.iter().copied().chain(["--json".as_ref()]).collect();
+        let mut process = Self::spawn(dir, name, &args, Stdio::piped())?;
+        let output = process.child.stdout.take().context("it has no output")?;
+        let mut lines = BufReader::new(output).lines();
         let (heard, events) = mpsc::unbounded_channel();
+        process.events = events;
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 if let Ok(event) = serde_json::from_str(&line) {
@@ -70,6 +55,31 @@ impl Process {
                 }
             }
         });
+        Ok(process)
+    }
+
+    /// Starts `loaner`, with its output somewhere.
+    fn spawn(dir: &Path, name: &str, args: &[&OsStr], output: Stdio) -> Result<Process> {
+        let log = dir.join(format!("{name}.log"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loaner"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LOANER_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
+            .args(args)
+            .env("XDG_STATE_HOME", dir.join("state"))
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(File::create(&log)?)
+            .process_group(0)
+            .spawn()?;
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .context("it has no id")?;
         let peak_kib = Arc::new(AtomicU64::new(0));
         let watching = tokio::spawn({
             let peak = peak_kib.clone();
@@ -85,7 +95,7 @@ impl Process {
             pid,
             name: name.to_owned(),
             log,
-            events,
+            events: mpsc::unbounded_channel().1,
             peak_kib,
             watching,
         })
@@ -125,11 +135,20 @@ impl Process {
         }
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.pid), signal)?)
+    }
+
+    /// Waits until it ends.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        Ok(ended.context("it does not end")??)
+    }
+
     /// Waits until it ends, which it must do well.
     pub async fn success(&mut self) -> Result<()> {
-        let status = timeout(PATIENCE, self.child.wait())
-            .await
-            .context("it does not end")??;
+        let status = self.ended().await?;
         if !status.success() {
             bail!(
                 "{} ended with {status}; its log:\n{}",
@@ -165,6 +184,11 @@ impl Process {
         ticks / 100.0
     }
 
+    /// The memory that it has now, in MiB; 0 when it has ended.
+    pub fn resident_mib(&self) -> f64 {
+        field_of(self.pid, "VmRSS:").unwrap_or_default() as f64 / 1024.0
+    }
+
     fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -188,13 +212,25 @@ impl Drop for Process {
     }
 }
 
-/// The peak of a process's resident memory; `None` when it has none any more.
+/// The peak of a process's resident memory, in KiB; `None` when it has none any more.
 fn peak_of(pid: i32) -> Option<u64> {
+    field_of(pid, "VmHWM:")
+}
+
+/// What the kernel says of a process's memory, in KiB.
+fn field_of(pid: i32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// The words in which a client speaks to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// Loaner's own: files are verified.
+    Own,
+    /// Those of sleap-rtc, since the client does not learn that the worker knows others.
+    Inherited,
 }
 
 /// A hub and a worker that wait.
@@ -203,12 +239,19 @@ pub struct Lab {
     hub: Process,
     worker: Process,
     url: String,
+    /// The same hub, without what it tells of Loaner's own words.
+    foreign: Foreign,
     session: String,
 }
 
 impl Lab {
     /// Starts them, with a directory of their own in `dir`.
     pub async fn start(dir: &Path) -> Result<Lab> {
+        Self::start_with(dir, &[]).await
+    }
+
+    /// Starts them, with more options of the worker.
+    pub async fn start_with(dir: &Path, options: &[&str]) -> Result<Lab> {
         let dir = tempfile::tempdir_in(dir)?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
         let listen: [&OsStr; 5] =
@@ -216,7 +259,7 @@ impl Lab {
         let mut hub = Process::start(dir.path(), "hub", &listen)?;
         let url = text(&hub.event("listening").await?.1["url"])?;
         let work = dir.path().join("work");
-        let args: [&OsStr; 6] = [
+        let mut args: Vec<&OsStr> = vec![
             "worker".as_ref(),
             "--allow-commands".as_ref(),
             "--hub".as_ref(),
@@ -224,25 +267,31 @@ impl Lab {
             "--work-dir".as_ref(),
             work.as_ref(),
         ];
+        args.extend(options.iter().map(OsStr::new));
         let mut worker = Process::start(dir.path(), "worker", &args)?;
         let session = text(&worker.event("registered").await?.1["session"])?;
         Ok(Lab {
             dir,
             hub,
             worker,
+            foreign: Foreign::start(&url).await?,
             url,
             session,
         })
     }
 
     /// Starts a client with this package, and says when.
-    pub fn run(&self, package: &Path) -> Result<(Process, Instant)> {
+    pub fn run(&self, package: &Path, words: Words) -> Result<(Process, Instant)> {
         let out = self.out();
+        let url = match words {
+            Words::Own => &self.url,
+            Words::Inherited => &self.foreign.url,
+        };
         let args: [&OsStr; 8] = [
             "run".as_ref(),
             package.as_ref(),
             "--hub".as_ref(),
-            self.url.as_ref(),
+            url.as_ref(),
             "--session".as_ref(),
             self.session.as_ref(),
             "--output".as_ref(),
@@ -250,6 +299,13 @@ impl Lab {
         ];
         let began = Instant::now();
         Ok((Process::start(self.dir.path(), "client", &args)?, began))
+    }
+
+    /// Starts a client that speaks to the worker, such as `run` or `logs`, with what it says as text in a file.
+    pub fn client(&self, args: &[&OsStr], output: File) -> Result<Process> {
+        let more = ["--hub", &self.url, "--session", &self.session].map(OsStr::new);
+        let args: Vec<&OsStr> = args.iter().copied().chain(more).collect();
+        Process::spawn(self.dir.path(), "client", &args, output.into())
     }
 
     /// Waits until the worker takes the next job.
@@ -263,6 +319,16 @@ impl Lab {
     /// The most memory that the worker has had, in MiB.
     pub fn worker_peak(&self) -> f64 {
         self.worker.peak_mib()
+    }
+
+    /// The memory that the worker has now, in MiB.
+    pub fn worker_resident(&self) -> f64 {
+        self.worker.resident_mib()
+    }
+
+    /// Where the worker has its files.
+    pub fn work_dir(&self) -> PathBuf {
+        self.dir.path().join("work")
     }
 
     /// The processor time that the worker has used so far, in seconds.

@@ -3,11 +3,18 @@
 //! A hub, a worker and clients run as processes of their own, and move files from disk to disk. Plain aiortc moves one
 //! too, in the same run, and a plain relay beside the hub. A figure that is missed is reported, and is no error; contents that differ are one.
 
+mod aiortc;
 mod charts;
+mod foreign;
 mod hub;
 mod lab;
+mod output;
 mod payload;
 mod report;
+mod rest;
+mod resume;
+mod rounds;
+mod trainer;
 mod transfer;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +25,7 @@ use clap::{Parser, ValueEnum};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use lab::Lab;
+use lab::{Lab, Words};
 use report::{Figure, Machine, Reach, Report};
 
 /// Measures Loaner, and says what is reached.
@@ -37,9 +44,12 @@ struct Args {
     /// How often 1 GiB is sent and brought back.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Load the hub for seconds only, with fewer sockets: to see whether it works.
+    /// Load the hub and watch the worker for seconds only: to see whether it works.
     #[arg(long)]
     short: bool,
+    /// Be the trainer of the measurement: print lines for so many seconds.
+    #[arg(long, hide = true, value_name = "SECONDS")]
+    train: Option<u32>,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -55,6 +65,12 @@ enum Part {
     Transfer,
     /// Memory with 4 GiB.
     Large,
+    /// An upload that is interrupted and given again.
+    Resume,
+    /// A job that prints 200,000 lines a second.
+    Output,
+    /// A worker that waits.
+    Rest,
     /// Sockets of the hub that do nothing.
     HubIdle,
     /// Messages between devices.
@@ -81,14 +97,15 @@ impl Part {
 
 /// How many clients connect, one after the other.
 const CONNECTS: u32 = 20;
-/// What aiortc moves: it needs seconds for this.
-const PEER_MIB: u32 = 64;
 const GIB: u64 = 1 << 30;
 /// What the machine keeps free whatever is measured.
 const SPARE: u64 = 2 * GIB;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(seconds) = args.train {
+        return trainer::train(seconds);
+    }
     if !args.bench {
         // `cargo test --all-targets` comes by here.
         eprintln!("speed: `cargo bench --bench speed` measures; nothing is done now");
@@ -160,10 +177,23 @@ async fn measure(args: &Args) -> Result<Report> {
         report.figures.push(connect(dir.path()).await?);
     }
     if wanted(Part::Transfer) {
-        transfer(args.rounds, dir.path(), &mut report).await?;
+        rounds::transfer(args.rounds, dir.path(), &mut report).await?;
     }
     if wanted(Part::Large) {
-        large(args.full, dir.path(), &mut report).await?;
+        rounds::large(args.full, dir.path(), &mut report).await?;
+    }
+    if wanted(Part::Resume) {
+        report.figures.extend(resume::measure(dir.path()).await?);
+    }
+    if wanted(Part::Output) {
+        report.remark(report::quiet().await);
+        let figures = output::measure(args.short, dir.path()).await?;
+        report.figures.extend(figures);
+    }
+    if wanted(Part::Rest) {
+        report.remark(report::quiet().await);
+        let figures = rest::measure(args.short, dir.path()).await?;
+        report.figures.extend(figures);
     }
     for load in hub::Load::ALL {
         if wanted(Part::of(load)) {
@@ -179,7 +209,7 @@ async fn measure(args: &Args) -> Result<Report> {
         }
     }
     if args.short {
-        report.remark("the hub was loaded only briefly".to_owned());
+        report.remark("the hub, and what waits or prints, was watched only briefly".to_owned());
     }
     report.ended();
     Ok(report)
@@ -203,7 +233,7 @@ async fn connect(dir: &Path) -> Result<Figure> {
     let mut milliseconds = Vec::new();
     for number in 1..=CONNECTS {
         say(&format!("connection {number} of {CONNECTS}"));
-        let (mut client, began) = lab.run(&package)?;
+        let (mut client, began) = lab.run(&package, Words::Own)?;
         let (connected, _) = client.event("connected").await?;
         milliseconds.push((connected - began).as_secs_f64() * 1e3);
         client.success().await?;
@@ -216,118 +246,6 @@ async fn connect(dir: &Path) -> Result<Figure> {
         Reach::AtMost(150.0),
         milliseconds,
     ))
-}
-
-async fn transfer(rounds: u32, dir: &Path, report: &mut Report) -> Result<()> {
-    room_for(dir, 5 * GIB)?;
-    say("making a package of 1 GiB");
-    let path = dir.join("payload.zip");
-    let package = path.clone();
-    let sent = blocking(move || payload::package(&package, GIB, payload::KEEP)).await?;
-    let mut lab = Lab::start(dir).await?;
-    let (mut up, mut down, mut peer) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut packing, mut client_peaks) = (Vec::new(), Vec::new());
-    for round in 1..=rounds {
-        say(&format!("round {round} of {rounds}: 1 GiB there and back"));
-        report.remark(report::quiet().await);
-        let trip = transfer::there_and_back(&mut lab, &path, &sent).await?;
-        up.push(trip.up);
-        down.extend(trip.down);
-        packing.push(trip.packing);
-        client_peaks.push(trip.client_peak);
-        say(&format!(
-            "round {round} of {rounds}: aiortc, {PEER_MIB} MiB"
-        ));
-        report.remark(report::quiet().await);
-        match transfer::aiortc(PEER_MIB, dir).await {
-            Ok(speed) => peer.push(speed),
-            Err(error) => report.remark(format!("aiortc was not measured: {error:#}")),
-        }
-    }
-    let worker_peak = lab.worker_peak();
-    lab.end().await;
-    std::fs::remove_file(&path)?;
-
-    let aiortc = report::median(&peer);
-    for (what, legs) in [
-        ("1 GiB, client to worker", up),
-        ("1 GiB, worker to client", down),
-    ] {
-        let speeds: Vec<f64> = legs.iter().map(|leg| leg.speed).collect();
-        let costs = legs.iter().map(|leg| leg.cost).collect();
-        let times = aiortc.map(|aiortc| speeds.iter().map(|speed| speed / aiortc).collect());
-        report.figures.extend([
-            Figure::median(what, "MB/s", Reach::AtLeast(250.0), speeds),
-            Figure::median(
-                "  compared with aiortc",
-                "times",
-                Reach::AtLeast(12.0),
-                times.unwrap_or_default(),
-            ),
-            Figure::median("  processor time, both ends", "s/GB", Reach::Nothing, costs),
-        ]);
-    }
-    report.figures.push(Figure::median(
-        &format!("  plain aiortc, {PEER_MIB} MiB"),
-        "MB/s",
-        Reach::Nothing,
-        peer,
-    ));
-    report.figures.push(Figure::median(
-        "packing 1 GiB of results",
-        "s",
-        Reach::Nothing,
-        packing,
-    ));
-    report.figures.push(Figure::most(
-        "1 GiB, memory of the worker",
-        "MiB",
-        Reach::AtMost(96.0),
-        vec![worker_peak],
-    ));
-    report.figures.push(Figure::most(
-        "1 GiB, memory of the client",
-        "MiB",
-        Reach::AtMost(96.0),
-        client_peaks,
-    ));
-    Ok(())
-}
-
-async fn large(full: bool, dir: &Path, report: &mut Report) -> Result<()> {
-    // The package, its copy at the worker, what is unpacked, and the results on both sides.
-    let copies = if full { 5 } else { 3 };
-    if let Err(error) = room_for(dir, copies * 4 * GIB) {
-        report.remark(format!("4 GiB were not moved: {error:#}"));
-        return Ok(());
-    }
-    say("making a package of 4 GiB");
-    let path = dir.join("large.zip");
-    let (package, command) = (path.clone(), if full { payload::KEEP } else { "true" });
-    let sent = blocking(move || payload::package(&package, 4 * GIB, command)).await?;
-    let mut lab = Lab::start(dir).await?;
-    say(if full {
-        "4 GiB there and back"
-    } else {
-        "4 GiB there"
-    });
-    let trip = if full {
-        transfer::there_and_back(&mut lab, &path, &sent).await?
-    } else {
-        transfer::there(&mut lab, &path).await?
-    };
-    let worker_peak = lab.worker_peak();
-    lab.end().await;
-    std::fs::remove_file(&path)?;
-    for (whose, peak) in [("worker", worker_peak), ("client", trip.client_peak)] {
-        report.figures.push(Figure::most(
-            &format!("4 GiB, memory of the {whose}"),
-            "MiB",
-            Reach::AtMost(96.0),
-            vec![peak],
-        ));
-    }
-    Ok(())
 }
 
 fn room_for(dir: &Path, bytes: u64) -> Result<()> {

@@ -1,22 +1,14 @@
-//! Files moved from disk to disk, by Loaner and by plain aiortc.
+//! Files moved from disk to disk by Loaner.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use blake3::Hash;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::Value;
-use tokio::process::Command;
-use tokio::time::timeout;
 
-use crate::lab::{Lab, Process};
-use crate::{blocking, payload, report, repository};
-
-/// How long aiortc may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::lab::{Lab, Process, Words};
+use crate::{blocking, payload, report};
 
 /// One direction of a trip.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +31,14 @@ pub struct Trip {
 }
 
 /// Sends a package whose job returns its payload, and compares what comes back.
-pub async fn there_and_back(lab: &mut Lab, package: &Path, sent: &Hash) -> Result<Trip> {
+pub async fn there_and_back(
+    lab: &mut Lab,
+    package: &Path,
+    sent: &Hash,
+    words: Words,
+) -> Result<Trip> {
     let (there, back) = (Spare::for_file(package)?, Spare::for_file(package)?);
-    let (mut client, up) = send(lab, package, there).await?;
+    let (mut client, up) = send(lab, package, there, words).await?;
     let (packing, _) = client.event("ended").await?;
     let (began, coming) = client.event("downloading").await?;
     let leg = LegTimer::start(lab, &client, began, &coming["bytes"])?;
@@ -74,7 +71,7 @@ pub async fn there_and_back(lab: &mut Lab, package: &Path, sent: &Hash) -> Resul
 
 /// Sends a package whose job returns nothing. It is unpacked at the worker, which checks every byte.
 pub async fn there(lab: &mut Lab, package: &Path) -> Result<Trip> {
-    let (mut client, up) = send(lab, package, Spare::none()).await?;
+    let (mut client, up) = send(lab, package, Spare::none(), Words::Own).await?;
     client.event("done").await?;
     let client_peak = client.peak_mib();
     client.success().await?;
@@ -88,8 +85,8 @@ pub async fn there(lab: &mut Lab, package: &Path) -> Result<Trip> {
 }
 
 /// Until the last byte is acknowledged.
-async fn send(lab: &mut Lab, package: &Path, spare: Spare) -> Result<(Process, Leg)> {
-    let (mut client, _) = lab.run(package)?;
+async fn send(lab: &mut Lab, package: &Path, spare: Spare, words: Words) -> Result<(Process, Leg)> {
+    let (mut client, _) = lab.run(package, words)?;
     let (began, announced) = client.event("uploading").await?;
     let leg = LegTimer::start(lab, &client, began, &announced["bytes"])?;
     drop(spare);
@@ -146,54 +143,4 @@ impl Spare {
     fn none() -> Spare {
         Spare(Vec::new())
     }
-}
-
-/// Kills a process group when dropped.
-struct Group(i32);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = killpg(Pid::from_raw(self.0), Signal::SIGKILL);
-    }
-}
-
-/// How fast plain aiortc is, in MB/s: two processes, a file of so many MiB from disk to disk, contents compared.
-/// aiortc gathers no loopback candidates, hence the network namespace.
-pub async fn aiortc(mib: u32, dir: &Path) -> Result<f64> {
-    let python = repository(".venv/bin/python");
-    let script = repository("tests/interop/bench_aiortc.py");
-    for needed in [&python, &script] {
-        ensure!(
-            needed.exists(),
-            "{} is not there (tools/python-env makes .venv)",
-            needed.display()
-        );
-    }
-    let child = Command::new(repository("tests/interop/in-namespace"))
-        .arg(python)
-        .arg(script)
-        .args(["pair", "--mib", &mib.to_string()])
-        .env("TMPDIR", dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
-    let group = Group(
-        child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .context("it has no id")?,
-    );
-    let output = timeout(PATIENCE, child.wait_with_output())
-        .await
-        .context("it does not end")??;
-    // Its group is empty now, and the number may be somebody else's.
-    std::mem::forget(group);
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let result: Value = serde_json::from_slice(&output.stdout)?;
-    ensure!(result["identical"] == true, "it moved something else");
-    result["mb_per_s"].as_f64().context("it says no speed")
 }
