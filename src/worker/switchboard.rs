@@ -42,8 +42,8 @@ use crate::charts::{JobId, PeerId};
 use crate::rtc::{DataPlane, RtcConfig};
 use crate::wire::{JobChange, JobRequest, PeerMessage, SessionString, ToHub};
 
-/// Connections that may be open at a time: the holder's, and some that linger or are being closed.
-const MAX_LINKS: usize = 16;
+/// Connections that may be open at a time: the holder's, visits, and some that linger or are being closed.
+const MAX_LINKS: usize = 24;
 
 /// Candidates that are kept with an offer. Real peers have a few per interface.
 const MAX_CANDIDATES: usize = 64;

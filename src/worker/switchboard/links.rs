@@ -51,6 +51,7 @@ impl Handler<LinkNews> for Worker {
             LinkEvent::Lost(why) => self.lost(news.link, why),
             LinkEvent::Closed => {
                 self.links.remove(&news.link);
+                self.visits.leaves(news.link);
                 self.advance_stop(ctx);
             }
         }
@@ -86,6 +87,8 @@ impl Worker {
         let peer = link.peer.clone();
         tracing::info!(link = %id, %peer, ?why, "the connection is lost");
         if link.visits {
+            // It is over, though the connection takes a while to close.
+            self.visits.leaves(id);
             return;
         }
         let others = self

@@ -9,6 +9,7 @@ use actix::prelude::*;
 use super::Worker;
 use crate::actors::Feed;
 use crate::actors::job::StopJob;
+use crate::actors::peer::LinkId;
 use crate::actors::transfer::{Direction, TransferEnded, transfer};
 use crate::charts::PeerId;
 use crate::charts::job::Input as JobInput;
@@ -18,47 +19,67 @@ use crate::wire::own::FileOffer;
 use crate::worker::serve::{Fetch, JobOrder, Order};
 
 /// Visits at a time.
-const MAX_VISITS: usize = 8;
+const MAX_VISITS: usize = 12;
 /// How long a visit that was granted may take to connect.
 const GRANTED: Duration = Duration::from_secs(60);
 
 /// Visits of one user at a time.
-const MAX_OF_USER: usize = 4;
+const MAX_OF_USER: usize = 6;
 
-/// Visits that were granted, and have not come yet: since when, and whose.
+/// The visits of a worker.
 #[derive(Default)]
-pub(super) struct Visits(HashMap<PeerId, (Instant, String)>);
+pub(super) struct Visits {
+    /// Those that were granted, and have not come yet: since when, and whose.
+    granted: HashMap<PeerId, (Instant, String)>,
+    /// Those that are here, and whose.
+    here: HashMap<LinkId, String>,
+}
 
 impl Visits {
     /// Whether an offer of this peer is the visit that it was granted.
     pub(super) fn comes(&mut self, peer: &PeerId) -> bool {
-        self.0
-            .remove(peer)
-            .is_some_and(|(granted, _)| granted.elapsed() < GRANTED)
+        let granted = self.granted.remove(peer);
+        granted.is_some_and(|(since, _)| since.elapsed() < GRANTED)
+    }
+
+    /// It is here, by this connection.
+    pub(super) fn begins(&mut self, link: LinkId, user: String) {
+        self.here.insert(link, user);
+    }
+
+    /// It is over.
+    pub(super) fn leaves(&mut self, link: LinkId) {
+        self.here.remove(&link);
+    }
+
+    /// Grants a visit, for a while.
+    fn grant(&mut self, peer: PeerId, user: String) -> Result<(), &'static str> {
+        self.granted
+            .retain(|_, (since, _)| since.elapsed() < GRANTED);
+        // Asked again, it is still the same.
+        self.granted.remove(&peer);
+        let users = || {
+            self.here
+                .values()
+                .chain(self.granted.values().map(|(_, user)| user))
+        };
+        if users().count() >= MAX_VISITS
+            || users().filter(|other| **other == user).count() >= MAX_OF_USER
+        {
+            return Err("too many clients ask about their jobs just now; try again in a minute");
+        }
+        self.granted.insert(peer, (Instant::now(), user));
+        Ok(())
     }
 }
 
 impl Worker {
     /// A client wants to ask about its jobs.
     pub(super) fn visit(&mut self, from: PeerId) {
-        self.visits
-            .0
-            .retain(|_, (granted, _)| granted.elapsed() < GRANTED);
         let user = self.user_of(&from);
-        let visits = || self.links.values().filter(|link| link.visits);
-        let here = visits().count();
-        let granted = |of: &&(Instant, String)| of.1 == user;
-        let of_user = visits().filter(|link| link.user == user).count()
-            + self.visits.0.values().filter(granted).count();
-        let refused = if self.stopping {
-            Some("the worker is shutting down")
-        } else if (here + self.visits.0.len() >= MAX_VISITS || of_user >= MAX_OF_USER)
-            && !self.visits.0.contains_key(&from)
-        {
-            Some("too many clients ask about their jobs just now; try again in a minute")
-        } else {
-            self.visits.0.insert(from.clone(), (Instant::now(), user));
-            None
+        let refused = match self.stopping {
+            true => Some("the worker is shutting down"),
+            false => self.visits.grant(from.clone(), user).err(),
         };
         let answer = PeerMessage::VisitResponse {
             accepted: refused.is_none(),

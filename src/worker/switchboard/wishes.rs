@@ -121,6 +121,9 @@ impl Worker {
         for candidate in offer.candidates {
             addr.do_send(RemoteCandidate(candidate));
         }
+        if visits {
+            self.visits.begins(id, self.user_of(&from));
+        }
         let link = Link {
             user: self.user_of(&from),
             peer: from,
