@@ -101,8 +101,8 @@ impl Log {
         loop {
             match visit.hear().await? {
                 VisitNews::Said(OwnText::LogPart { at, text }) => {
-                    if !self.part(at, &text) {
-                        // Nobody reads on.
+                    let read_on = self.part(at, &text);
+                    if !read_on {
                         return Ok(());
                     }
                 }
