@@ -316,18 +316,21 @@ pub fn printable(text: &str) -> String {
     while let Some(c) = rest.next() {
         match c {
             '\n' | '\t' => out.push(c),
-            '\u{1b}' if rest.peek() == Some(&'[') => {
-                let sequence: String = std::iter::from_fn(|| {
-                    rest.next_if(|c| c.is_ascii_digit() || ";:".contains(*c))
-                })
-                .take(32)
-                .collect();
-                if rest.next_if_eq(&'m').is_some() {
-                    out.push('\u{1b}');
-                    out.push_str(&sequence);
-                    out.push('m');
-                } else {
-                    rest.next();
+            '\u{1b}' if rest.next_if_eq(&'[').is_some() => {
+                let parameter = |c: &char| c.is_ascii_digit() || ";:".contains(*c);
+                let sequence: String = std::iter::from_fn(|| rest.next_if(parameter))
+                    .take(32)
+                    .collect();
+                match rest.peek() {
+                    Some('m') => {
+                        rest.next();
+                        out.push_str(&format!("\u{1b}[{sequence}m"));
+                    }
+                    // What ends another sequence goes with it; what begins one does not.
+                    Some(c) if !c.is_control() => {
+                        rest.next();
+                    }
+                    _ => {}
                 }
             }
             c if c.is_control() => {}
@@ -348,6 +351,9 @@ mod tests {
             "a\u{1b}[31mred\u{1b}[0m\n"
         );
         assert_eq!(printable("\u{1b}[2Jgone"), "gone");
+        // No other sequence hides in one of colours.
+        assert_eq!(printable("\u{1b}[\u{1b}]2;123\u{7}m"), "]2;123m");
+        assert_eq!(printable("\u{1b}[\u{1b}#8m"), "#8m");
         assert_eq!(printable("\u{1b}]0;title\u{7}x"), "]0;titlex");
         assert_eq!(printable("tab\there\u{8}\u{0}"), "tab\there");
     }
