@@ -18,7 +18,7 @@ use crate::worker::jobs::receive::{FileSink, FileSource, TransferError};
 
 pub use own_sink::OwnSink;
 pub use own_source::send_own_file;
-pub use partials::Partials;
+pub use partials::{Partials, RESULTS_DIR};
 
 /// How often progress is reported, at the most.
 const REPORT: Duration = Duration::from_secs(1);

@@ -23,25 +23,28 @@ pub enum How {
 /// Tells a job to end, and waits until it has.
 pub async fn run(args: EndArgs, how: How, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    tokio::select! {
-        ended = end(args, how, json) => ended,
-        () = signals.next() => Err(Failure::say(
-            Exit::Interrupted,
-            "not waited for; `loaner jobs` shows what became of the job",
-        )),
-    }
-}
-
-async fn end(args: EndArgs, how: How, json: bool) -> Result<(), Failure> {
-    let asked = Asked::new(args.target).await?;
-    let runs = |job: &JobSummary| !job.is_over();
-    let none = "no job of yours runs there now";
-    let mut found = asked
-        .find(args.job.as_deref(), None, Which::Only, runs, none)
-        .await?;
-    let ended = order(&mut found, how, args.no_wait, json).await;
+    let stopped = || {
+        let message = "not waited for; `loaner jobs` shows what became of the job";
+        Err(Failure::say(Exit::Interrupted, message))
+    };
+    let found = async {
+        let asked = Asked::new(args.target).await?;
+        let runs = |job: &JobSummary| !job.is_over();
+        let none = "no job of yours runs there now";
+        asked
+            .find(args.job.as_deref(), None, Which::Only, runs, none)
+            .await
+    };
+    let mut found = tokio::select! {
+        found = found => found?,
+        () = signals.next() => return stopped(),
+    };
+    let ended = tokio::select! {
+        ended = order(&mut found, how, args.no_wait, json) => Some(ended),
+        () = signals.next() => None,
+    };
     found.visit.end().await;
-    ended.map_err(failure)
+    ended.map_or_else(stopped, |ended| ended.map_err(failure))
 }
 
 async fn order(found: &mut Found, how: How, no_wait: bool, json: bool) -> Result<(), VisitError> {

@@ -16,36 +16,35 @@ use super::{Signals, print};
 /// Gets results that wait at a worker.
 pub async fn run(args: FetchArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    tokio::select! {
-        fetched = fetch(args, json) => fetched,
-        () = signals.next() => Err(Failure::say(
-            Exit::Interrupted,
-            "stopped by the user; the same command goes on where it was",
-        )),
-    }
-}
-
-async fn fetch(args: FetchArgs, json: bool) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.output).map_err(|error| {
         Failure::say(
             Exit::File,
             format!("{} cannot be made: {error}", args.output.display()),
         )
     })?;
-    let asked = Asked::new(args.target).await?;
-    let waits = |job: &JobSummary| job.results.is_some();
-    let none = "no results of yours wait there";
-    let mut found = asked
-        .find(
-            args.job.as_deref(),
-            Some(&args.output),
-            Which::Latest,
-            waits,
-            none,
-        )
-        .await?;
-    let fetched = receive(&mut found, json).await;
+    let stopped = || {
+        let message = "stopped by the user; the same command goes on where it was";
+        Err(Failure::say(Exit::Interrupted, message))
+    };
+    let (job, output) = (args.job.as_deref(), Some(args.output.as_path()));
+    let found = async {
+        let asked = Asked::new(args.target).await?;
+        let waits = |job: &JobSummary| job.results.is_some();
+        let none = "no results of yours wait there";
+        asked.find(job, output, Which::Latest, waits, none).await
+    };
+    let mut found = tokio::select! {
+        found = found => found?,
+        () = signals.next() => return stopped(),
+    };
+    let fetched = tokio::select! {
+        fetched = receive(&mut found, json) => Some(fetched),
+        () = signals.next() => None,
+    };
     found.visit.end().await;
+    let Some(fetched) = fetched else {
+        return stopped();
+    };
     let path = fetched.map_err(failure)?;
     let size = path.metadata().map_or(0, |metadata| metadata.len());
     let event = json!({ "event": "done", "job": found.job.id, "results": path, "bytes": size });

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use loaner::client::{Lines, Visit, VisitConfig, VisitError, VisitNews};
+use loaner::client::{Lines, Visit, VisitError, VisitNews};
 use loaner::wire::own::OwnText;
 use serde_json::json;
 
@@ -19,22 +19,21 @@ const AGAIN: [u64; 6] = [1, 2, 4, 8, 16, 30];
 /// Shows a job's log, from an offset on.
 pub async fn run(args: LogsArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let follow = args.follow;
-    tokio::select! {
-        shown = show(args, json) => shown,
-        () = signals.next() => match follow {
-            true => Ok(()),
-            false => Err(Failure::say(Exit::Interrupted, "stopped by the user")),
-        },
-    }
-}
-
-async fn show(args: LogsArgs, json: bool) -> Result<(), Failure> {
-    let asked = Asked::new(args.target).await?;
-    let none = "the worker remembers no job of yours";
-    let found = asked
-        .find(args.job.as_deref(), None, Which::Latest, |_| true, none)
-        .await?;
+    let stopped = || match args.follow {
+        true => Ok(()),
+        false => Err(Failure::say(Exit::Interrupted, "stopped by the user")),
+    };
+    let found = async {
+        let asked = Asked::new(args.target).await?;
+        let none = "the worker remembers no job of yours";
+        asked
+            .find(args.job.as_deref(), None, Which::Latest, |_| true, none)
+            .await
+    };
+    let found = tokio::select! {
+        found = found => found?,
+        () = signals.next() => return stopped(),
+    };
     let mut log = Log {
         job: found.job.id,
         follow: args.follow,
@@ -47,8 +46,28 @@ async fn show(args: LogsArgs, json: bool) -> Result<(), Failure> {
     loop {
         let before = log.at;
         let shown = match visit.take() {
-            Some(visit) => log.show(visit).await,
-            None => log.show_again(&found.config).await,
+            Some(mut visit) => {
+                let shown = tokio::select! {
+                    shown = log.read(&mut visit) => Some(shown),
+                    () = signals.next() => None,
+                };
+                // The worker has room for few, and is told.
+                visit.end().await;
+                match shown {
+                    Some(shown) => shown,
+                    None => return stopped(),
+                }
+            }
+            None => tokio::select! {
+                begun = Visit::begin(found.config.clone(), None) => match begun {
+                    Ok(begun) => {
+                        visit = Some(begun);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+                () = signals.next() => return stopped(),
+            },
         };
         match shown {
             Ok(()) => return Ok(()),
@@ -63,7 +82,10 @@ async fn show(args: LogsArgs, json: bool) -> Result<(), Failure> {
                 };
                 let error = printable(&error.to_string());
                 eprintln!("{error}; trying again in {wait} s, from offset {}", log.at);
-                tokio::time::sleep(Duration::from_secs(*wait)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_secs(*wait)) => {}
+                    () = signals.next() => return stopped(),
+                }
             }
         }
     }
@@ -80,16 +102,6 @@ struct Log {
 }
 
 impl Log {
-    async fn show_again(&mut self, config: &VisitConfig) -> Result<(), VisitError> {
-        self.show(Visit::begin(config.clone(), None).await?).await
-    }
-
-    async fn show(&mut self, mut visit: Visit) -> Result<(), VisitError> {
-        let shown = self.read(&mut visit).await;
-        visit.end().await;
-        shown
-    }
-
     async fn read(&mut self, visit: &mut Visit) -> Result<(), VisitError> {
         visit
             .say(OwnText::ReadLog {

@@ -12,7 +12,7 @@ use super::lines::Lines;
 use super::{Progress, TrainerReport, Ui};
 use crate::actors::peer::LinkId;
 use crate::actors::transfer::Milestones;
-use crate::files::{Flow, OwnSink, Partials, Reception};
+use crate::files::{Flow, OwnSink, Partials, RESULTS_DIR, Reception};
 use crate::rtc::{Channel, Incoming};
 use crate::wire::own::{Digest, FileOffer, JobSummary, OwnText};
 use crate::wire::{ChannelText, KEEP_ALIVE, WireError};
@@ -279,5 +279,5 @@ impl Reader {
 
 /// Where results are kept that did not arrive whole, so that `loaner fetch` can go on with them.
 pub(super) fn partials(output_dir: &Path) -> Partials {
-    Partials::new(output_dir.join(".loaner-partial"), u64::MAX)
+    Partials::new(output_dir.join(RESULTS_DIR), u64::MAX)
 }

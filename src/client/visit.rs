@@ -21,8 +21,8 @@ use crate::wire::{ChannelText, RoomCredentials};
 
 /// How long each step to the worker may take: hub, worker's answer, connection, greeting.
 const STEP: Duration = Duration::from_secs(30);
-/// How long the goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long the goodbye may take: the connection closes within 5 s, and then the hub is left.
+const GOODBYE: Duration = Duration::from_secs(8);
 /// News that wait to be heard; a worker that says more is read no further until they were.
 const WAITING: usize = 64;
 

@@ -15,6 +15,8 @@ use tempfile::TempPath;
 
 use crate::wire::own::Digest;
 
+/// The directory beside a client's results that holds parts of them. It is packed into nothing.
+pub const RESULTS_DIR: &str = ".loaner-partial";
 /// How long the part of a file is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How many are kept.

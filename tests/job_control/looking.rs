@@ -198,3 +198,34 @@ async fn many_short_lines_arrive() {
             .eq(1..=LINES)
     );
 }
+
+/// One user cannot keep others from asking; and who has enough of asking makes room at once.
+#[actix_rt::test]
+async fn a_user_leaves_room_for_others() {
+    let ours = Ours::new().await;
+    let mut client = ours.run(&ours.package("echo begun; exec sleep 1000", ""));
+    client
+        .event_where("output", PATIENCE, |event| event["text"] == "begun\n")
+        .await;
+    let mut following = Vec::new();
+    for _ in 0..6 {
+        let mut follow = ours.ask("logs", &["-f"]);
+        follow.event("log").await;
+        following.push(follow);
+    }
+    let mut refused = ours.ask("jobs", &[]);
+    assert_eq!(refused.exit().await, 4, "{}", refused.stdout());
+    assert!(refused.error().contains("too many"), "{}", refused.error());
+    let other = ours.lab.dir.path().join("other");
+    let mut asked = ours.ask_as(&other, "jobs", &[]);
+    assert_eq!(asked.exit().await, 0, "{}", asked.stdout());
+
+    let mut last = following.pop().unwrap();
+    last.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(last.exit().await, 0);
+    let mut stop = ours.ask("stop", &[]);
+    assert_eq!(stop.exit().await, 0, "{}", stop.stdout());
+    for mut follow in following {
+        assert_eq!(follow.exit().await, 0, "{}", follow.stdout());
+    }
+}

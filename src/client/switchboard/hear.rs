@@ -89,9 +89,7 @@ impl Client {
                     self.feed(Input::JobRejected);
                 }
             }
-            PeerMessage::JobCancelled { job_id, .. } if job_id == self.job => {
-                self.feed(Input::JobCancelled)
-            }
+            PeerMessage::JobCancelled { job_id, .. } if job_id == self.job => self.cancelled(),
             PeerMessage::JobStatus(status)
                 if status.job_id == self.job && status.status == "running" =>
             {
@@ -119,6 +117,12 @@ impl Client {
             }
             other => tracing::debug!(message = ?other, "the worker reports"),
         }
+    }
+
+    /// The job was cancelled; how its command ended is no reason then.
+    fn cancelled(&mut self) {
+        self.detail = Some("it was cancelled".to_owned());
+        self.feed(Input::JobCancelled);
     }
 
     fn command_failed(&mut self, name: String, code: i32) {
@@ -166,10 +170,7 @@ impl Client {
                 self.detail = Some(message);
                 self.feed(Input::JobOver { ok: false });
             }
-            ChannelText::JobCancelled { .. } => {
-                self.detail = Some("it was cancelled".to_owned());
-                self.feed(Input::JobCancelled);
-            }
+            ChannelText::JobCancelled { .. } => self.cancelled(),
             other => tracing::debug!(message = ?other, "not for this client"),
         }
     }

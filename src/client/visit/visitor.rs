@@ -50,6 +50,10 @@ pub(super) struct Visitor {
     end: Option<oneshot::Sender<()>>,
     link: Option<Addr<PeerActor>>,
     channel: Option<Channel>,
+    /// It was enough.
+    leaving: bool,
+    /// The connection is no more.
+    closed: bool,
 }
 
 impl Visitor {
@@ -80,6 +84,8 @@ impl Visitor {
                 end: Some(end),
                 link: None,
                 channel: None,
+                leaving: false,
+                closed: false,
             }
         })
     }
@@ -222,7 +228,13 @@ impl Handler<LinkNews> for Visitor {
             LinkEvent::Lost(_) => self.is_ready(Ready::Failed(VisitError::NotConnected(
                 "client and worker need a path by UDP, or a TURN server to relay",
             ))),
-            LinkEvent::Closed => self.fetched = None,
+            LinkEvent::Closed => {
+                self.fetched = None;
+                self.closed = true;
+                if self.leaving {
+                    self.session.do_send(Feed(SessionInput::Shutdown));
+                }
+            }
             LinkEvent::Suspect | LinkEvent::Recovered => {}
         }
     }
@@ -260,10 +272,12 @@ impl Handler<Leave> for Visitor {
     type Result = ();
 
     fn handle(&mut self, _: Leave, _: &mut Self::Context) {
-        if let Some(link) = &self.link {
-            link.do_send(Feed(PeerInput::Close));
+        self.leaving = true;
+        match &self.link {
+            // The hub is left when the worker knows that the visit is over.
+            Some(link) if !self.closed => link.do_send(Feed(PeerInput::Close)),
+            _ => self.session.do_send(Feed(SessionInput::Shutdown)),
         }
-        self.session.do_send(Feed(SessionInput::Shutdown));
     }
 }
 

@@ -9,6 +9,7 @@ use super::super::archive::{ArchiveError, check, io_at};
 use super::super::manifest::{Patterns, is_pattern};
 use super::super::names::shown;
 use super::{Entry, Found};
+use crate::files::RESULTS_DIR;
 
 /// Files that say what is not to be packed, in the manner of git, in any directory of the tree.
 const IGNORE_FILE: &str = ".loanerignore";
@@ -97,7 +98,10 @@ fn walk(dir: &Path, gitignore: bool) -> ignore::Walk {
         .git_ignore(gitignore)
         .require_git(false)
         .add_custom_ignore_filename(IGNORE_FILE)
-        .filter_entry(move |entry| !gitignore || entry.file_name() != GIT_DIR);
+        .filter_entry(move |entry| {
+            let name = entry.file_name();
+            name != RESULTS_DIR && (!gitignore || name != GIT_DIR)
+        });
     walk.build()
 }
 
