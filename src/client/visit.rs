@@ -23,6 +23,8 @@ use crate::wire::{ChannelText, RoomCredentials};
 const STEP: Duration = Duration::from_secs(30);
 /// How long the goodbye may take: the connection closes within 5 s, and then the hub is left.
 const GOODBYE: Duration = Duration::from_secs(8);
+/// Steps that are told: there are three, and one end.
+const STEPS: usize = 4;
 /// News that wait to be heard; a worker that says more is read no further until they were.
 const WAITING: usize = 64;
 
@@ -111,7 +113,7 @@ impl Visit {
     /// Why there is no connection.
     pub async fn begin(config: VisitConfig, output_dir: Option<&Path>) -> Result<Self, VisitError> {
         let (tell, news) = mpsc::channel(WAITING);
-        let (ready, mut is_ready) = mpsc::channel(1);
+        let (ready, mut is_ready) = mpsc::channel(STEPS);
         let (end, ended) = oneshot::channel();
         let wanted = Arc::new(AtomicBool::new(false));
         let landing = output_dir.map(|dir| Landing::new(dir, wanted.clone()));

@@ -91,7 +91,7 @@ impl Visitor {
     }
 
     fn is_ready(&self, ready: Ready) {
-        // More steps than are waited for were made: that is told by the next.
+        // There is room for each step and for the end; what comes after that is not waited for.
         let _ = self.ready.try_send(ready);
     }
 

@@ -147,6 +147,30 @@ async fn results_wait_with_their_job() {
     assert!(!record.results_path().exists());
 }
 
+/// Results that are more than is kept at all stay where they are, and cost nobody else's; what was fetched waits no more.
+#[tokio::test]
+async fn results_without_measure_are_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = Records::open(dir.path().join("jobs"), keep(10, 1000)).unwrap();
+    past(&records, "a", "ann", 10).await;
+    let record = past(&records, "b", "bob", 10).await;
+    let results = dir.path().join("trained_p.zip");
+    fs::write(&results, [7; 1001]).unwrap();
+    record.keep_results(&results, "trained_p.zip").unwrap_err();
+    assert!(results.exists());
+    assert_eq!(record.summary().results, None);
+    records.sweep();
+    assert_eq!(records.list("ann").len(), 1);
+
+    fs::write(&results, [7; 900]).unwrap();
+    record.keep_results(&results, "trained_p.zip").unwrap();
+    record.results_fetched();
+    assert!(!record.results_path().exists());
+    drop((record, records));
+    let records = Records::open(dir.path().join("jobs"), keep(10, 1000)).unwrap();
+    assert_eq!(records.list("bob")[0].results, None);
+}
+
 /// A record that is damaged is removed, and so is a log that belongs to nothing; other files are none of its business.
 #[test]
 fn damage_is_cleared_away() {
