@@ -51,8 +51,7 @@ async fn a_job_is_brought_to_its_end_and_nobody_comes_after() {
     let mut lab = Lab::new().await;
     let mut run = lab.run(&lab.gated_package(), &[]);
     let job = run.event("reserved").await["job"].clone();
-    run.event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    run.begun().await;
 
     let mut drain = drain(&lab.dir.path().join("work"));
     assert_eq!(drain.event("draining").await["pid"], lab.worker.pid);
@@ -191,8 +190,7 @@ async fn a_reservation_that_is_given_up_is_not_waited_for() {
 async fn a_drain_can_be_cut_short() {
     let mut lab = Lab::new().await;
     let mut run = lab.run(&lab.gated_package(), &[]);
-    run.event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    run.begun().await;
     let mut drain = drain(&lab.dir.path().join("work"));
     drain.event("waiting").await;
     lab.worker.signal(Signal::SIGTERM);
@@ -206,8 +204,7 @@ async fn a_drain_can_be_cut_short() {
 async fn to_stop_waiting_does_not_stop_the_drain() {
     let mut lab = Lab::new().await;
     let mut run = lab.run(&lab.gated_package(), &[]);
-    run.event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    run.begun().await;
     let work = lab.dir.path().join("work");
     let mut first = drain(&work);
     first.event("waiting").await;
@@ -231,8 +228,7 @@ async fn to_stop_waiting_does_not_stop_the_drain() {
 async fn a_worker_that_is_killed_has_not_drained() {
     let mut lab = Lab::new().await;
     let mut run = lab.run(&lab.gated_package(), &[]);
-    run.event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    run.begun().await;
     let mut drain = drain(&lab.dir.path().join("work"));
     drain.event("waiting").await;
     lab.worker.signal(Signal::SIGKILL);

@@ -15,9 +15,7 @@ async fn a_job_that_is_asked_to_stop_saves_and_returns_what_it_has() {
     let mut ours = Ours::new().await;
     let package = ours.package(SAVES, "");
     let mut client = ours.run(&package);
-    client
-        .event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    client.begun().await;
 
     let mut stop = ours.ask("stop", &[]);
     let told = stop
@@ -57,9 +55,7 @@ async fn a_command_that_simply_ends_has_stopped() {
         "",
     );
     let mut client = ours.run(&package);
-    client
-        .event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    client.begun().await;
     let mut stop = ours.ask("stop", &[]);
     assert_eq!(stop.exit().await, 0, "{}", stop.stdout());
     client.event("done").await;
@@ -74,9 +70,7 @@ async fn a_job_that_does_not_stop_is_killed_and_says_so() {
         "trap '' INT; mkdir models; echo m > models/m; echo begun; while :; do sleep 0.1; done";
     let package = ours.package(script, "deadline = \"1s\"");
     let mut client = ours.run(&package);
-    client
-        .event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    client.begun().await;
     let mut stop = ours.ask("stop", &[]);
     let over = stop
         .event_where("job", PATIENCE, |event| event["state"] == "failed")
@@ -103,9 +97,7 @@ async fn a_job_is_cancelled_from_elsewhere() {
     let script = "trap '' INT; echo begun; while :; do sleep 0.1; done";
     let package = ours.package(script, "deadline = \"9m\"");
     let mut client = ours.run(&package);
-    client
-        .event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    client.begun().await;
     let mut stop = ours.ask("stop", &["--no-wait"]);
     assert_eq!(stop.exit().await, 0, "{}", stop.stdout());
 
@@ -150,9 +142,7 @@ async fn a_job_is_its_users_alone() {
     let ours = Ours::new().await;
     let package = ours.package(SAVES, "");
     let mut client = ours.run(&package);
-    client
-        .event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    client.begun().await;
     let id = ours.jobs().await[0]["id"].as_str().unwrap().to_owned();
     let other = ours.lab.dir.path().join("other");
     for command in ["stop", "cancel", "logs", "fetch"] {

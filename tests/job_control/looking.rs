@@ -204,9 +204,7 @@ async fn many_short_lines_arrive() {
 async fn a_user_leaves_room_for_others() {
     let ours = Ours::new().await;
     let mut client = ours.run(&ours.package("echo begun; exec sleep 1000", ""));
-    client
-        .event_where("output", PATIENCE, |event| event["text"] == "begun\n")
-        .await;
+    client.begun().await;
     let mut following = Vec::new();
     for _ in 0..6 {
         let mut follow = ours.ask("logs", &["-f"]);

@@ -119,6 +119,12 @@ impl Process {
         }
     }
 
+    /// Waits until the job that a client runs has printed `begun`.
+    pub async fn begun(&mut self) {
+        let begun = |event: &Value| event["text"] == "begun\n";
+        self.event_where("output", super::PATIENCE, begun).await;
+    }
+
     /// Waits until the log has a line with this text; the line comes back.
     pub async fn logged(&self, text: &str) -> String {
         self.logged_within(text, PATIENCE).await
