@@ -43,7 +43,10 @@ async fn the_log_of_a_server_takes_as_much_room_as_it_may() {
         assert_eq!(process.exit().await, 0);
         assert_eq!(process.log(), "");
     }
-    for (log, last) in [(&hub_log, ""), (&worker_log, "Client shutdown complete")] {
+    for (log, last) in [
+        (&hub_log, "hub stopped"),
+        (&worker_log, "Client shutdown complete"),
+    ] {
         let name = |number: &str| format!("{}{number}", log.display());
         let mut lines = Vec::new();
         for number in [".2", ".1", ""] {

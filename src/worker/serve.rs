@@ -193,7 +193,9 @@ impl Server {
             ChannelText::FileMeta { name, size, .. } => self.announced(name, size).await,
             ChannelText::Own(text) => self.own(text).await,
             ChannelText::ZmqCtrl(command) => {
-                if let Err(error) = self.controls.send(command) {
+                if let Err(error) = self.controls.send(command)
+                    && self.said.anew("command for a trainer")
+                {
                     tracing::warn!(link = %self.link, %error, "a command for a trainer changes nothing");
                 }
             }

@@ -15,7 +15,6 @@ mod wishes;
 use actix::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -26,7 +25,6 @@ use super::history::History;
 use super::jobs::scratch::ScratchRoot;
 use super::jobs::work::JobSettings;
 use super::paths::IoPaths;
-use super::records::Record;
 use super::serve::{Announced, MayUse};
 use super::{Notice, WorkerConfig, WorkerError};
 use crate::actors::availability::{AvailabilityActor, AvailabilityPerformer, Published};
@@ -108,8 +106,6 @@ pub struct Worker {
     told: Option<SessionString>,
     links: HashMap<LinkId, Link>,
     visits: visits::Visits,
-    /// Results that are on their way to who fetches them, by their place.
-    fetched: HashMap<PathBuf, Arc<Record>>,
     next_link: u64,
     job: Option<CurrentJob>,
     /// Requests that wait for the availability's word, and what they are about.
@@ -197,7 +193,6 @@ impl Worker {
                 told: None,
                 links: HashMap::new(),
                 visits: visits::Visits::default(),
-                fetched: HashMap::new(),
                 next_link: 1,
                 job: None,
                 requests: HashMap::new(),

@@ -151,7 +151,12 @@ async fn only_a_worker_with_directories_is_asked() {
     for expected in [&other_id, "--input-path", "send it the package itself"] {
         assert!(said.contains(expected), "{said}");
     }
-    assert_eq!(other.log_count("job_request"), 0, "{}", other.log());
+    // The worker that was taken says so, and the other was asked nothing.
+    let asked = "Job assigned and ready";
+    assert!(scene.lab.worker.log_count(asked) > 0);
+    assert_eq!(other.log_count(asked), 0, "{}", other.log());
+    let reserved = |event: &serde_json::Value| event["event"] == "reserved";
+    assert!(!refused.events().iter().any(reserved));
     other.signal(Signal::SIGTERM);
     other.exit().await;
 }

@@ -156,8 +156,11 @@ impl Curves {
             return;
         };
         open.reports.close();
-        if wanted && timeout(LAST_WORDS, &mut open.forwarding).await.is_err() {
-            tracing::debug!("the last reports of the trainer were not waited for");
+        let ended = wanted && timeout(LAST_WORDS, &mut open.forwarding).await.is_ok();
+        if !ended {
+            // From here on nothing is passed on, so that what was left out can be counted.
+            open.forwarding.abort();
+            let _ = (&mut open.forwarding).await;
         }
         open.sockets.shutdown().await;
         let left_out = open.reports.left_out();
@@ -194,6 +197,7 @@ async fn forward(reports: Arc<Reports>, channel: Channel) {
         let text = ChannelText::ProgressReport(report).to_text();
         if let Err(error) = channel.send_text(&text).await {
             tracing::debug!(%error, "a report of the trainer was not sent");
+            reports.leave_out();
         }
     }
 }
@@ -277,7 +281,7 @@ async fn give_commands(listener: TcpListener, mut waiting: mpsc::Receiver<String
             while given.receiver_count() == 0 {
                 heard.notified().await;
             }
-            tracing::info!("a command of the client goes to the trainer");
+            tracing::debug!("a command of the client goes to the trainer");
             // Whoever has left meanwhile does not get it.
             let _ = given.send(command.into());
         }
@@ -313,7 +317,12 @@ async fn write_commands(
         loop {
             match commands.recv().await {
                 Ok(command) => zmtp::publish(&mut write, command.as_bytes()).await?,
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(
+                        missed,
+                        "the trainer does not take the commands of its client"
+                    );
+                }
                 Err(broadcast::error::RecvError::Closed) => return write.shutdown().await,
             }
         }

@@ -94,7 +94,7 @@ impl Worker {
         let others = self
             .links
             .iter()
-            .any(|(other, link)| *other != id && link.peer == peer);
+            .any(|(other, link)| *other != id && link.peer == peer && !link.visits);
         if let Some(job) = &self.job
             && job.link == Some(id)
         {

@@ -2,6 +2,7 @@
 //! the worker.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -14,8 +15,10 @@ use crate::actors::transfer::{Direction, TransferEnded, transfer};
 use crate::charts::PeerId;
 use crate::charts::job::Input as JobInput;
 use crate::files::send_own_file;
+use crate::rtc::DataPlane;
 use crate::wire::PeerMessage;
 use crate::wire::own::FileOffer;
+use crate::worker::records::Record;
 use crate::worker::serve::{Fetch, JobOrder, Order};
 
 /// Visits at a time.
@@ -128,8 +131,12 @@ impl Handler<Fetch> for Worker {
         let Some((kept, key)) = fetch.record.kept_results() else {
             return;
         };
+        let delivery = Delivery {
+            record: fetch.record.clone(),
+            plane: self.plane.clone(),
+        };
         let (_, milestones) = transfer(
-            ctx.address().recipient(),
+            delivery.start().recipient(),
             Direction::Out,
             &format!("{} results", fetch.record.story().id),
             Some(ctx.address().recipient()),
@@ -142,7 +149,6 @@ impl Handler<Fetch> for Worker {
         };
         let path = fetch.record.results_path();
         let mut heard = fetch.heard;
-        self.fetched.insert(path.clone(), fetch.record.clone());
         self.plane.spawn(async move {
             let (begun, sent) = (|_| {}, |_| {});
             send_own_file(
@@ -153,18 +159,31 @@ impl Handler<Fetch> for Worker {
     }
 }
 
-impl Handler<TransferEnded> for Worker {
+/// Results on their way to who fetches them.
+struct Delivery {
+    record: Arc<Record>,
+    plane: DataPlane,
+}
+
+impl Actor for Delivery {
+    type Context = Context<Self>;
+}
+
+impl Handler<TransferEnded> for Delivery {
     type Result = ();
 
-    fn handle(&mut self, ended: TransferEnded, _: &mut Self::Context) {
+    fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
+        let job = self.record.story().id;
         match ended.result {
-            Ok(path) => {
-                if let Some(record) = self.fetched.remove(&path) {
-                    self.plane.spawn_blocking(move || record.results_fetched());
-                }
-                tracing::info!(path = %path.display(), "results that waited are with their client")
+            Ok(_) => {
+                tracing::info!(job, "results that waited are with their client");
+                let record = self.record.clone();
+                self.plane.spawn_blocking(move || record.results_fetched());
             }
-            Err(reason) => tracing::info!(reason, "results that wait did not get to their client"),
+            Err(reason) => {
+                tracing::info!(job, reason, "results that wait did not get to their client");
+            }
         }
+        ctx.stop();
     }
 }

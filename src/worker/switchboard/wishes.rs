@@ -248,7 +248,8 @@ impl Worker {
     }
 
     pub(super) fn release(&self, holder: &PeerId) {
-        for link in self.links.values().filter(|link| link.peer == *holder) {
+        let held = |link: &&Link| link.peer == *holder && !link.visits;
+        for link in self.links.values().filter(held) {
             link.addr.do_send(Feed(PeerInput::Close));
         }
     }

@@ -6,7 +6,8 @@ use std::io;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink};
 
-/// The largest message that is kept, in bytes; with its word before it, it fits into a message of any peer's channel.
+/// The largest message that is kept, in bytes. With its word before it, it fits into a message of any peer's channel, unless it
+/// is full of words that have to be broken; then it may be left out.
 pub const MAX_MESSAGE: usize = 60 * 1024;
 
 const GREETING_BYTES: usize = 64;
