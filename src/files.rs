@@ -59,10 +59,13 @@ async fn stream_out(
     channel.send_text(&meta.to_text()).await.map_err(said)?;
     milestones.started();
     let (mut total, mut reported) = (0, Instant::now());
-    while let Some(chunk) = source.next().await.map_err(|error| error.to_string())? {
-        total += chunk.len() as u64;
-        channel.send_binary(chunk).await.map_err(said)?;
-        sent(total);
+    while let Some(mut chunk) = source.next().await.map_err(|error| error.to_string())? {
+        while !chunk.is_empty() {
+            let piece = chunk.split_to(chunk.len().min(channel.piece_bytes()));
+            total += piece.len() as u64;
+            channel.send_binary(piece).await.map_err(said)?;
+            sent(total);
+        }
         if reported.elapsed() >= REPORT {
             reported = Instant::now();
             milestones.progressed();

@@ -1,6 +1,8 @@
 //! Connections and channels, over real sockets on loopback.
 #![allow(clippy::unwrap_used)]
 
+#[path = "rtc/between.rs"]
+mod between;
 #[path = "rtc/closing.rs"]
 mod closing;
 #[path = "rtc/descriptions.rs"]

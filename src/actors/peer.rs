@@ -175,12 +175,18 @@ impl PeerPerformer {
         let back = ctx.address();
         self.plane.spawn(async move {
             let setup = async {
-                let (connection, events) = Connection::open(&plane, &config).await?;
-                let (description, channel) = match offer {
-                    Some(offer) => (connection.answer(&offer).await?, None),
+                let (connection, events, description, channel) = match offer {
+                    Some(offer) => {
+                        let (connection, events) =
+                            Connection::open_for(&plane, &config, &offer).await?;
+                        let answer = connection.answer(&offer).await?;
+                        (connection, events, answer, None)
+                    }
                     None => {
+                        let (connection, events) = Connection::open(&plane, &config).await?;
                         let channel = connection.create_channel(CHANNEL_LABEL).await?;
-                        (connection.offer().await?, Some(channel))
+                        let offer = connection.offer().await?;
+                        (connection, events, offer, Some(channel))
                     }
                 };
                 Ok::<_, crate::rtc::RtcError>(Setup {

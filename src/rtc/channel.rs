@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,8 @@ use webrtc::data_channel::{
 };
 
 use super::RtcError;
-use super::shared::{Known, Shared};
+use super::flight::Flight;
+use super::shared::{Known, Shared, lock};
 
 /// The size of the pieces that files are sent in, bytes. Every known peer takes messages of this size.
 pub const CHUNK_BYTES: usize = 65536;
@@ -31,6 +33,12 @@ const QUIET: Duration = Duration::from_millis(1);
 
 /// How often a channel whose consumer does not read is asked whether it still lives.
 const STALLED_CHECK: Duration = Duration::from_millis(100);
+
+/// The size of the pieces for peers with little room, bytes. aiortc looks through all parts of a message as each arrives.
+const SMALL_PIECE_BYTES: usize = 16_384;
+
+/// How often it is looked whether a peer that has little room has enough of it.
+const ROOM_CHECK: Duration = Duration::from_millis(1);
 
 /// How often the send buffer is looked at by those who wait for it to be empty.
 const DRAIN_CHECK: Duration = Duration::from_millis(5);
@@ -77,6 +85,8 @@ struct Inner {
     stack: Arc<dyn DataChannel>,
     created: Instant,
     phase: Arc<watch::Sender<Phase>>,
+    /// Kept only for a peer that has little room.
+    flight: std::sync::Mutex<Flight>,
     incoming: Mutex<mpsc::UnboundedReceiver<Held>>,
     shared: Arc<Shared>,
 }
@@ -118,6 +128,7 @@ impl Channel {
                 stack,
                 created: Instant::now(),
                 phase,
+                flight: std::sync::Mutex::default(),
                 incoming: Mutex::new(incoming),
                 shared,
             }),
@@ -164,7 +175,9 @@ impl Channel {
     /// [`RtcError::Closed`], [`RtcError::TooLarge`], or as [`Channel::opened`].
     pub async fn send_text(&self, text: &str) -> Result<(), RtcError> {
         self.sendable(text.len()).await?;
-        self.unless_closed(self.inner.stack.send_text(text)).await
+        self.unless_closed(self.inner.stack.send_text(text)).await?;
+        self.sent(text.len());
+        Ok(())
     }
 
     /// Sends a binary message. Waits until the channel is open, and while the send buffer is full.
@@ -172,9 +185,12 @@ impl Channel {
     /// # Errors
     /// [`RtcError::Closed`], [`RtcError::TooLarge`], or as [`Channel::opened`].
     pub async fn send_binary(&self, data: Bytes) -> Result<(), RtcError> {
-        self.sendable(data.len()).await?;
+        let length = data.len();
+        self.sendable(length).await?;
         self.unless_closed(self.inner.stack.send(BytesMut::from(data)))
-            .await
+            .await?;
+        self.sent(length);
+        Ok(())
     }
 
     async fn sendable(&self, length: usize) -> Result<(), RtcError> {
@@ -186,9 +202,44 @@ impl Channel {
         }
         let phase = *self.inner.phase.borrow();
         match phase {
-            Phase::Open => Ok(()),
-            Phase::Opening => self.opened().await,
-            Phase::Closed { .. } => Err(RtcError::Closed),
+            Phase::Open => {}
+            Phase::Opening => self.opened().await?,
+            Phase::Closed { .. } => return Err(RtcError::Closed),
+        }
+        self.room().await
+    }
+
+    /// Waits until a peer that has little room has enough of it.
+    async fn room(&self) -> Result<(), RtcError> {
+        if !self.has_little_room() {
+            return Ok(());
+        }
+        loop {
+            let outstanding = self.inner.stack.outstanding_bytes();
+            let outstanding = self.unless_closed(outstanding).await? as u64;
+            if lock(&self.inner.flight).has_room(outstanding, Instant::now()) {
+                return Ok(());
+            }
+            self.inner.shared.sleep(ROOM_CHECK).await;
+        }
+    }
+
+    fn sent(&self, bytes: usize) {
+        if self.has_little_room() {
+            lock(&self.inner.flight).sent(bytes, Instant::now());
+        }
+    }
+
+    fn has_little_room(&self) -> bool {
+        self.inner.shared.little_room.load(Ordering::Relaxed)
+    }
+
+    /// The size of the pieces in which a file is best sent to this peer, bytes: [`CHUNK_BYTES`] or a divisor of it.
+    pub fn piece_bytes(&self) -> usize {
+        if self.has_little_room() {
+            SMALL_PIECE_BYTES
+        } else {
+            CHUNK_BYTES
         }
     }
 

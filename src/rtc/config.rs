@@ -14,6 +14,13 @@ pub struct IceServer {
     pub credential: String,
 }
 
+impl IceServer {
+    /// Whether it relays, and does not only say how we are seen.
+    pub(super) fn relays(&self) -> bool {
+        self.urls.iter().any(|url| url.starts_with("turn"))
+    }
+}
+
 impl fmt::Debug for IceServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The credential must not end up in a log.

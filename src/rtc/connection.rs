@@ -1,6 +1,7 @@
 //! One peer connection.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -8,10 +9,16 @@ use tokio::sync::mpsc;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 
 use super::shared::{Shared, lock};
-use super::{Channel, DataPlane, IceState, RtcConfig, RtcError, RtcEvent, sdp, stack};
+use super::tuning::window_bytes;
+use super::{
+    Channel, DataPlane, IceServer, IceState, RtcConfig, RtcError, RtcEvent, path, sdp, stack,
+};
 
 /// How long closing a connection lets the peer acknowledge what was sent.
 const CLOSE_DRAIN: Duration = Duration::from_secs(1);
+
+/// A peer whose sockets take so many bytes at once is sent a whole window at once: the usual default of Linux.
+const MUCH_ROOM: u32 = 200_000;
 
 /// One peer connection. Clones are the same connection; it is closed when the last one is dropped.
 #[derive(Clone)]
@@ -66,7 +73,35 @@ impl Connection {
         plane: &DataPlane,
         config: &RtcConfig,
     ) -> Result<(Connection, mpsc::Receiver<RtcEvent>), RtcError> {
-        let building = stack::build(plane.handle().clone(), config.clone());
+        Self::build(plane, config, None).await
+    }
+
+    /// As [`Connection::open`], to answer this offer. On a network of our own, packets are as large as it takes; that
+    /// must be known before, and so only the side that answers can do it.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn open_for(
+        plane: &DataPlane,
+        config: &RtcConfig,
+        offer_sdp: &str,
+    ) -> Result<(Connection, mpsc::Receiver<RtcEvent>), RtcError> {
+        // What goes through a relay leaves our network.
+        let relayed = config.ice_servers.iter().any(IceServer::relays);
+        let packets = if relayed {
+            None
+        } else {
+            path::packet_bytes(offer_sdp)
+        };
+        Self::build(plane, config, packets).await
+    }
+
+    async fn build(
+        plane: &DataPlane,
+        config: &RtcConfig,
+        packets: Option<u32>,
+    ) -> Result<(Connection, mpsc::Receiver<RtcEvent>), RtcError> {
+        let building = stack::build(plane.handle().clone(), config.clone(), packets);
         let built = plane.spawn(building).await;
         let (stack, shared, events) = built.unwrap_or(Err(RtcError::PlaneGone))?;
         let connection = Connection {
@@ -215,8 +250,12 @@ impl Connection {
         description: RTCSessionDescription,
         candidates: usize,
     ) -> Result<(), RtcError> {
+        let burst = sdp::burst_bytes(&description.sdp).unwrap_or(0);
+        let little_room = burst < MUCH_ROOM;
+        let shared = &self.inner.shared;
+        shared.little_room.store(little_room, Ordering::Relaxed);
         for relay in sdp::relays(&description.sdp) {
-            self.inner.shared.relays.add(relay);
+            shared.relays.add(relay);
         }
         self.inner
             .stack
@@ -244,9 +283,9 @@ impl Connection {
         let description = self.inner.stack.local_description().await;
         let sdp = description.ok_or(RtcError::Closed)?.sdp;
         Ok(if trickle {
-            sdp::trickling(sdp)
+            sdp::trickling(sdp, window_bytes())
         } else {
-            sdp::complete(sdp)
+            sdp::complete(sdp, window_bytes())
         })
     }
 }

@@ -79,8 +79,27 @@ pub(super) fn relays(sdp: &str) -> impl Iterator<Item = SocketAddr> {
         .filter_map(|line| relay_of(line.strip_prefix("a=candidate:")?))
 }
 
+/// The addresses of a description's candidates; those that are no address are passed over, as the stack does.
+pub(super) fn addresses(sdp: &str) -> impl Iterator<Item = IpAddr> {
+    sdp.lines().filter_map(|line| {
+        let candidate = line.strip_prefix("a=candidate:")?;
+        candidate.split_ascii_whitespace().nth(4)?.parse().ok()
+    })
+}
+
+/// Says how much may come at once: the bytes that the sender's sockets take before anything is read. Of Loaner's own; other
+/// peers pass over it (RFC 8866, section 5.13), and say nothing of the kind.
+const BURST: &str = "a=x-loaner-burst:";
+
+/// How many bytes the sender of a description takes at once, if it says so.
+pub(super) fn burst_bytes(sdp: &str) -> Option<u32> {
+    sdp.lines()
+        .find_map(|line| line.strip_prefix(BURST)?.trim().parse().ok())
+}
+
 /// Our own description, to be followed by further candidates.
-pub(super) fn trickling(mut sdp: String) -> String {
+pub(super) fn trickling(sdp: String, burst: u32) -> String {
+    let mut sdp = with_burst(sdp, burst);
     if !takes_trickle(&sdp) {
         sdp.push_str(&format!("a=ice-options:{TRICKLE}\r\n"));
     }
@@ -88,9 +107,17 @@ pub(super) fn trickling(mut sdp: String) -> String {
 }
 
 /// Our own description, complete: it says that no further candidates follow even if a server never answered.
-pub(super) fn complete(mut sdp: String) -> String {
+pub(super) fn complete(sdp: String, burst: u32) -> String {
+    let mut sdp = with_burst(sdp, burst);
     if !sdp.contains("a=end-of-candidates") {
         sdp.push_str("a=end-of-candidates\r\n");
+    }
+    sdp
+}
+
+fn with_burst(mut sdp: String, burst: u32) -> String {
+    if burst_bytes(&sdp).is_none() {
+        sdp.push_str(&format!("{BURST}{burst}\r\n"));
     }
     sdp
 }
@@ -145,9 +172,21 @@ mod tests {
         ] {
             let sdp = format!("v=0\r\nm=application \r\n{options}\r\n");
             assert_eq!(takes_trickle(&sdp), expected, "{options}");
-            let ours = trickling(sdp);
+            let ours = trickling(sdp, 5);
             assert!(takes_trickle(&ours));
-            assert_eq!(trickling(ours.clone()), ours, "said once");
+            assert_eq!(trickling(ours.clone(), 5), ours, "said once");
+        }
+    }
+
+    #[test]
+    fn what_a_peer_takes_at_once_is_said_once_and_read_leniently() {
+        let ours = complete("v=0\r\na=mid:0\r\n".to_owned(), 70_000);
+        assert_eq!(burst_bytes(&ours), Some(70_000));
+        assert_eq!(complete(ours.clone(), 5), ours);
+        for other in [
+            "", "a=x-loaner-burst:", "a=x-loaner-burst:-1", "a=x-loaner-burst:9999999999",
+        ] {
+            assert_eq!(burst_bytes(other), None, "{other}");
         }
     }
 

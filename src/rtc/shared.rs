@@ -26,6 +26,8 @@ pub(super) struct Shared {
     setup: Duration,
     pub(super) nudge: Arc<Nudge>,
     pub(super) relays: Arc<Relays>,
+    /// Whether the peer has little room for what comes at once.
+    pub(super) little_room: AtomicBool,
     handle: Handle,
     channels: Mutex<Vec<Known>>,
     /// When a channel was last closed.
@@ -59,6 +61,7 @@ impl Shared {
             setup,
             nudge: Arc::default(),
             relays: Arc::default(),
+            little_room: AtomicBool::new(false),
             handle,
             channels: Mutex::default(),
             closed: Mutex::default(),

@@ -65,8 +65,13 @@ pub(super) type Built = (
     mpsc::Receiver<RtcEvent>,
 );
 
-/// Makes a connection. To be awaited on the data plane, where it leaves its driver.
-pub(super) async fn build(handle: Handle, config: RtcConfig) -> Result<Built, RtcError> {
+/// Makes a connection, with SCTP packets of at most so many bytes, or as large as the stack thinks right. To be awaited on
+/// the data plane, where it leaves its driver.
+pub(super) async fn build(
+    handle: Handle,
+    config: RtcConfig,
+    packets: Option<u32>,
+) -> Result<Built, RtcError> {
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let gathering = Gathering::new(&config.ice_servers);
     let shared = Arc::new(Shared::new(handle.clone(), config.setup, gathering));
@@ -92,7 +97,7 @@ pub(super) async fn build(handle: Handle, config: RtcConfig) -> Result<Built, Rt
                 .with_ice_servers(servers.into_iter().map(|server| server.stack).collect())
                 .build(),
         )
-        .with_setting_engine(settings(config.include_loopback))
+        .with_setting_engine(settings(config.include_loopback, packets))
         .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
         .with_handler(Arc::new(Handler {
             events,
@@ -112,8 +117,8 @@ pub(super) async fn build(handle: Handle, config: RtcConfig) -> Result<Built, Rt
     Ok((Arc::new(stack), shared, receiver))
 }
 
-fn settings(include_loopback: bool) -> SettingEngine {
-    SettingEngineBuilder::new()
+fn settings(include_loopback: bool, packets: Option<u32>) -> SettingEngine {
+    let settings = SettingEngineBuilder::new()
         // Resolving names by multicast needs a socket that some hosts refuse, and then nothing works.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_include_loopback_candidate(include_loopback)
@@ -126,8 +131,11 @@ fn settings(include_loopback: bool) -> SettingEngine {
         .with_relay_acceptance_min_wait(Some(RELAY_WAIT))
         .with_turn_allocation_refresh_interval_cap(RELAY_REFRESH)
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_BYTES as u32))
-        .with_sctp_max_receive_buffer_size(window_bytes())
-        .build()
+        .with_sctp_max_receive_buffer_size(window_bytes());
+    match packets {
+        Some(bytes) => settings.with_sctp_mtu(bytes).build(),
+        None => settings.build(),
+    }
 }
 
 /// The IPv4 addresses to gather host candidates from: those of the interfaces there are now, without link-local
