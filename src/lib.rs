@@ -24,5 +24,6 @@ pub mod files;
 pub mod hub;
 pub mod identity;
 pub mod rtc;
+pub mod tunnel;
 pub mod wire;
 pub mod worker;

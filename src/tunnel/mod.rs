@@ -1,0 +1,3 @@
+//! **Tunnels**: connections that heal, and what goes through them.
+
+pub mod tube;

@@ -1,0 +1,226 @@
+//! Tubes: streams of messages that outlive their connections, over real connections.
+#![allow(clippy::unwrap_used)]
+
+#[path = "rtc/pair.rs"]
+#[allow(dead_code, reason = "shared with the tests of connections")]
+mod pair;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use loaner::rtc::{DataPlane, Incoming, RtcError};
+use loaner::tunnel::tube::{Sign, Tube, Word};
+use pair::{Pair, pair, soon};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Has both ends go on over a new connection.
+async fn connect(plane: &DataPlane, near: &Tube, far: &Tube, generation: u64) -> Pair {
+    let (near_has, far_has) = (near.detach().await, far.detach().await);
+    let pair = pair(plane).await;
+    near.carry(pair.near.clone(), generation, far_has)
+        .await
+        .unwrap();
+    far.carry(pair.far.clone(), generation, near_has)
+        .await
+        .unwrap();
+    pair
+}
+
+fn message(number: u64, size: usize) -> Bytes {
+    let mut bytes = number.to_be_bytes().to_vec();
+    bytes.resize(8 + size, number as u8);
+    bytes.into()
+}
+
+/// Sends so many messages of sizes by this seed.
+async fn send_all(tube: Tube, count: u64, seed: u64) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    for number in 0..count {
+        let size = random.random_range(0..20_000);
+        tube.send(message(number, size)).await.unwrap();
+    }
+}
+
+/// Receives them, and compares.
+async fn receive_all(tube: Tube, count: u64, seed: u64) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    for number in 0..count {
+        let size = random.random_range(0..20_000);
+        assert_eq!(
+            tube.recv().await.unwrap(),
+            message(number, size),
+            "number {number}"
+        );
+    }
+}
+
+/// The next sign that is of interest.
+async fn sign(signs: &mut mpsc::Receiver<Sign>, wanted: impl Fn(&Sign) -> bool) -> Sign {
+    soon("a sign", async {
+        loop {
+            let sign = signs.recv().await.unwrap();
+            if wanted(&sign) {
+                return sign;
+            }
+        }
+    })
+    .await
+}
+
+/// Connections that break at any moment lose nothing, and nothing comes twice or out of order, in either direction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_over_many_connections() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = SmallRng::seed_from_u64(seed);
+    let plane = DataPlane::start().unwrap();
+    let ((near, _near_signs), (far, _far_signs)) = (Tube::new(&plane), Tube::new(&plane));
+    const COUNT: u64 = 6000;
+    let mut tasks = tokio::task::JoinSet::new();
+    for (from, to, seed) in [(&near, &far, seed ^ 1), (&far, &near, seed ^ 2)] {
+        tasks.spawn(send_all(from.clone(), COUNT, seed));
+        tasks.spawn(receive_all(to.clone(), COUNT, seed));
+    }
+    let mut connections = 0;
+    let mut present = connect(&plane, &near, &far, 1).await;
+    while !tasks.is_empty() {
+        let some_time = Duration::from_millis(random.random_range(0..150));
+        match timeout(some_time, tasks.join_next()).await {
+            Ok(ended) => ended.unwrap().unwrap(),
+            Err(_) if connections < 8 => {
+                connections += 1;
+                // One end notices first, or both, or the connection is closed before either does.
+                match random.random_range(0..3) {
+                    0 => drop(near.detach().await),
+                    1 => drop(far.detach().await),
+                    _ => present.offerer.close().await,
+                }
+                present = connect(&plane, &near, &far, 1 + connections).await;
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(connections > 2, "{connections} connections");
+}
+
+/// What is sent without a connection waits for one, up to a bound; then senders wait too.
+#[tokio::test]
+async fn without_a_connection_senders_wait_at_a_bound() {
+    let plane = DataPlane::start().unwrap();
+    let ((near, _near_signs), (far, _far_signs)) = (Tube::new(&plane), Tube::new(&plane));
+    let mut sent: u64 = 0;
+    while timeout(Duration::from_millis(500), near.send(message(sent, 60_000)))
+        .await
+        .is_ok()
+    {
+        sent += 1;
+    }
+    assert!((60..=70).contains(&sent), "{sent} messages of 60 kB");
+    assert_eq!(near.quiet().1, true);
+    let _connection = connect(&plane, &near, &far, 1).await;
+    for number in 0..sent {
+        let received = soon("a message", far.recv()).await;
+        assert_eq!(received.unwrap(), message(number, 60_000));
+    }
+    soon("acknowledgement", async {
+        while near.quiet().1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let large = Bytes::from(vec![0; 262_145]);
+    assert_eq!(near.send(large).await, Err(RtcError::TooLarge(262_145)));
+}
+
+/// A ping is answered over the present connection, and both sides hear of it; a connection that ends is told.
+#[tokio::test]
+async fn pings_are_answered_and_ends_are_told() {
+    let plane = DataPlane::start().unwrap();
+    let ((near, mut near_signs), (far, mut far_signs)) = (Tube::new(&plane), Tube::new(&plane));
+    let connection = connect(&plane, &near, &far, 3).await;
+    near.ping(3);
+    sign(&mut far_signs, |sign| *sign == Sign::PeerPing(3)).await;
+    sign(&mut near_signs, |sign| *sign == Sign::Pong(3)).await;
+    assert!(near.quiet().0 < Duration::from_secs(30));
+    connection.offerer.close().await;
+    sign(&mut near_signs, |sign| *sign == Sign::Gone(3)).await;
+    sign(&mut far_signs, |sign| *sign == Sign::Gone(3)).await;
+}
+
+/// A goodbye comes after everything that was sent before it, and then nothing goes through any more.
+#[tokio::test]
+async fn a_goodbye_is_the_last_word() {
+    let plane = DataPlane::start().unwrap();
+    let ((near, _near_signs), (far, mut far_signs)) = (Tube::new(&plane), Tube::new(&plane));
+    let _connection = connect(&plane, &near, &far, 1).await;
+    for number in 0..30 {
+        near.send(message(number, 1000)).await.unwrap();
+    }
+    near.farewell().await;
+    assert_eq!(near.send(message(0, 0)).await, Err(RtcError::Closed));
+    assert_eq!(near.recv().await, None);
+    sign(&mut far_signs, |sign| *sign == Sign::PeerClosed).await;
+    far.close();
+    for number in 0..30 {
+        assert_eq!(far.recv().await, Some(message(number, 1000)));
+    }
+    assert_eq!(far.recv().await, None);
+}
+
+/// Held senders wait, and go on.
+#[tokio::test]
+async fn senders_can_be_held() {
+    let plane = DataPlane::start().unwrap();
+    let (near, _signs) = Tube::new(&plane);
+    near.hold(true);
+    let sending = tokio::spawn({
+        let near = near.clone();
+        async move { near.send(message(0, 0)).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!near.quiet().1);
+    near.hold(false);
+    soon("the sender", sending).await.unwrap().unwrap();
+    assert!(near.quiet().1);
+}
+
+/// Who claims to have what was never sent, or less than before, is out of step: the connection is given up, not the rest.
+#[tokio::test]
+async fn who_cannot_count_loses_the_connection() {
+    let plane = DataPlane::start().unwrap();
+    for claim in [3, u64::MAX] {
+        let (near, mut signs) = Tube::new(&plane);
+        let connection = pair(&plane).await;
+        near.carry(connection.near.clone(), 1, 0).await.unwrap();
+        near.send(message(0, 0)).await.unwrap();
+        near.send(message(1, 0)).await.unwrap();
+        for number in 0..2 {
+            let received = soon("a message", connection.far.recv()).await;
+            assert_eq!(received, Some(Incoming::Binary(message(number, 0))));
+        }
+        for text in ["no word", "{}", &"x".repeat(100_000)] {
+            connection.far.send_text(text).await.unwrap();
+        }
+        for messages in [1, claim] {
+            let word = Word::Have { messages };
+            connection.far.send_text(&word.to_text()).await.unwrap();
+        }
+        sign(&mut signs, |sign| *sign == Sign::Gone(1)).await;
+        assert_eq!(near.detach().await, 0);
+        let another = pair(&plane).await;
+        assert!(
+            near.carry(another.near.clone(), 2, 0).await.is_err(),
+            "less than before"
+        );
+        assert!(
+            near.carry(another.near.clone(), 2, 3).await.is_err(),
+            "more than was sent"
+        );
+        near.carry(another.near.clone(), 2, 1).await.unwrap();
+        let received = soon("a message", another.far.recv()).await;
+        assert_eq!(received, Some(Incoming::Binary(message(1, 0))));
+    }
+}
