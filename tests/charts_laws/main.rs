@@ -20,3 +20,5 @@ mod peer;
 mod session;
 mod submission;
 mod transfer;
+mod tunnel;
+mod tunnel_model;
