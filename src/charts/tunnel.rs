@@ -11,6 +11,7 @@
 
 mod book;
 mod chart;
+mod generation;
 mod ledger;
 mod live;
 mod pausing;
@@ -32,7 +33,7 @@ pub use vocabulary::{
     SUSPECT, Settings, Timer, Verdict, WEIGH, WISH, YOUNG,
 };
 
-use vocabulary::Generation;
+use generation::Generation;
 
 type Out = machine::Out<Timer, Act>;
 
@@ -439,42 +440,5 @@ impl Rules {
                 SessionRefused, Restart, Stale, Close, PeerClosed, Fired
             ] => context.ignore("the tube is over"),
         }
-    }
-}
-
-impl Tunnel {
-    /// The manager of a tube that has nothing yet. The network and the hub are taken to be there.
-    pub fn new(settings: Settings) -> Self {
-        Self::with(Rules {
-            settings,
-            generation: Generation(1),
-            session: Session::None,
-            network: true,
-            signalling: true,
-            young: false,
-            pong: false,
-            ping: false,
-        })
-    }
-
-    /// The generation of the present path, or of the one that is being made.
-    pub fn generation(&self) -> u64 {
-        self.0.inner().generation.0
-    }
-
-    /// What something counts as that says of itself to be of this generation: itself, or [`Input::Stale`].
-    ///
-    /// An offer has to be of a newer one. A tube that has failed hears the responder ask for a restart of any that there
-    /// was, since the offers that it made in vain may not have come. Everything else has to be of the present one.
-    pub fn judge(&self, generation: u64, input: Input) -> Input {
-        let present = self.generation();
-        let fits = match &input {
-            Input::Offered { .. } => generation > present,
-            Input::Asked { .. } if matches!(self.0.state(), State::Failed { .. }) => {
-                generation <= present
-            }
-            _ => generation == present,
-        };
-        if fits { input } else { Input::Stale }
     }
 }

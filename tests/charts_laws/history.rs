@@ -275,6 +275,12 @@ impl<C: Subject> History<C> {
         }
     }
 
+    /// Lets time pass, and then this come.
+    pub fn then(&mut self, after: Duration, event: C::Input) {
+        self.pass_until(self.now + after);
+        self.happens(Some(event));
+    }
+
     /// The same history, with nothing but time after it.
     pub fn left_alone(&self, time: Duration) -> Self {
         let mut alone = self.clone();

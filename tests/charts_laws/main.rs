@@ -22,3 +22,4 @@ mod submission;
 mod transfer;
 mod tunnel;
 mod tunnel_model;
+mod tunnel_silence;

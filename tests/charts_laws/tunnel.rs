@@ -124,9 +124,24 @@ proptest! {
         }
     }
 
-    /// reading.md 12: at most 5 ICE restarts in any 5 minutes; what is more is a new connection.
+    /// reading.md 12: at most 5 ICE restarts in any 5 minutes, however often an address changes on a tube that comes back every
+    /// time; what is more is a new connection.
     #[test]
-    fn there_are_at_most_5_restarts_in_5_minutes(history in histories::<Tunnel>()) {
+    fn there_are_at_most_5_restarts_in_5_minutes(
+        mut history in histories::<Tunnel>(),
+        gaps in prop::collection::vec(prop_oneof![0_u64..60, 55_u64..59], 0..40),
+    ) {
+        let soon = Duration::from_millis(300);
+        let change = Change::IpChange;
+        for event in [Input::Start, Input::Up, Input::Pong, Input::PeerPing] {
+            history.then(soon, event);
+        }
+        for gap in gaps {
+            history.then(Duration::from_secs(gap), Input::NetworkChanged { change, major: true });
+            for event in [Input::OfferReady, Input::Answered, Input::Up, Input::Pong, Input::PeerPing] {
+                history.then(soon, event);
+            }
+        }
         let offers: Vec<Duration> = (history.moments.iter())
             .filter(|moment| moment.acts().any(|act| matches!(act, Act::Offer { .. })))
             .map(|moment| moment.at)
@@ -281,7 +296,20 @@ proptest! {
     /// through, unless somebody asks for it by hand; a restart has 3 s for its answer and 3 s for data, and then a new
     /// connection follows at once, in the same attempt.
     #[test]
-    fn a_restart_is_for_a_young_loss_and_has_3_s(history in histories::<Tunnel>()) {
+    fn a_restart_is_for_a_young_loss_and_has_3_s(
+        mut history in histories::<Tunnel>(),
+        outages in prop::collection::vec(0_u64..9_000, 0..4),
+    ) {
+        // A network that goes and comes back is what makes a loss grow old.
+        for outage in outages {
+            history.then(Duration::from_millis(2_000), Input::Pong);
+            history.then(Duration::from_millis(100), Input::NetworkDown);
+            history.then(Duration::from_millis(outage), Input::NetworkUp);
+            for event in [Input::OfferReady, Input::Answered, Input::PeerPing] {
+                history.then(Duration::from_millis(400), event);
+            }
+        }
+        let history = history.left_alone(Duration::from_secs(10));
         let mut lost: Option<usize> = None;
         for (place, moment) in history.moments.iter().enumerate() {
             if moment.from == "connected" && moment.to != "connected" {
@@ -353,8 +381,9 @@ proptest! {
             let Some(Input::Restart(verdict)) = &moment.event else { continue };
             let tries = moment.acts().any(|act| matches!(act, Act::Attempt { .. }));
             let refused = moment.acts().any(|act| matches!(act, Act::RefuseRestart(_)));
-            let early = ["initializing", "connecting", "terminated"].contains(&moment.from);
-            prop_assert_eq!(tries || refused, !early);
+            prop_assert_eq!(tries || refused, moment.from != "terminated");
+            prop_assert!(!(tries && refused));
+            prop_assert!(!tries || !["initializing", "connecting"].contains(&moment.from));
             let too_soon = matches!(verdict, Verdict::Wait { .. });
             prop_assert!(!(tries && too_soon));
         }
@@ -387,59 +416,5 @@ proptest! {
         let over = usize::from(alone.chart_is("terminated"));
         prop_assert_eq!(alone.count(|act| *act == Act::Notify(Public::Terminated)), over);
         prop_assert_eq!(alone.count(|act| matches!(act, Act::Close(_))), over);
-    }
-}
-
-/// Targets of the design: a loss is noticed within 3 s while data is on its way, within 7 s while none is; degraded comes
-/// before that.
-#[test]
-fn a_silent_path_is_noticed_in_time() {
-    for (busy, bound) in [(true, 3.0), (false, 7.0)] {
-        for phase in 0..20 {
-            let broke = Duration::from_millis(200_000 + phase * 50);
-            let seconds = notice(busy, broke).as_secs_f64();
-            assert!(seconds <= bound, "busy {busy}: {seconds} s");
-        }
-    }
-}
-
-/// How long it takes from the last frame until something is done, when looks are answered as an actor answers them.
-fn notice(busy: bool, broke: Duration) -> Duration {
-    let mut chart = Tunnel::starts().remove(0);
-    let mut out = loaner::charts::Out::default();
-    chart.begin(&mut out);
-    let (mut now, mut due) = (Duration::ZERO, Vec::<(Duration, Timer)>::new());
-    let up = [Input::Start, Input::Up, Input::Pong, Input::PeerPing];
-    let mut todo: std::collections::VecDeque<Input> = up.into();
-    loop {
-        let event = todo.pop_front().unwrap_or_else(|| {
-            let next = (0..due.len()).min_by_key(|place| due[*place].0).unwrap();
-            let (at, timer) = due.remove(next);
-            now = at;
-            Input::Fired(timer)
-        });
-        out.reset();
-        chart.dispatch(&event, &mut out);
-        for effect in out.effects() {
-            match effect {
-                Effect::Arm(timer, after) => {
-                    due.retain(|(_, other)| other != timer);
-                    due.push((now + *after, *timer));
-                }
-                Effect::Cancel(timer) => due.retain(|(_, other)| other != timer),
-                // Frames come every 100 ms until the path breaks; a ping has its answer by then.
-                Effect::Act(Act::Look) => {
-                    let hundred = Duration::from_millis(100).as_millis();
-                    let past = now.as_millis() % hundred;
-                    let silent = match now.checked_sub(broke) {
-                        Some(silent) => silent,
-                        None => Duration::from_millis(u64::try_from(past).unwrap()),
-                    };
-                    todo.push_back(Input::Quiet { silent, busy });
-                }
-                Effect::Act(Act::Weigh) => return now - broke,
-                Effect::Act(_) => {}
-            }
-        }
     }
 }

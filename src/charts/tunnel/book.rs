@@ -231,7 +231,10 @@ impl Rules {
             }
             Input::Asked { .. } => context.ignore("this side asks, or has nothing to restart"),
             Input::SessionRefused => context.ignore("no session is being resumed"),
-            Input::Restart(_) => context.ignore("it is not connected for the first time yet"),
+            Input::Restart(_) => {
+                context.act(Act::RefuseRestart(Refusal::NotConnected));
+                Handled
+            }
             Input::Fired(_) => context.ignore("the timer belongs to another state"),
         }
     }

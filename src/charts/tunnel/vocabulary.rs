@@ -1,6 +1,5 @@
 //! The words of `tunnel`: its settings, events, timers and effects, and how long its timers run.
 
-use std::fmt;
 use std::time::Duration;
 
 pub use super::ledger::Verdict;
@@ -66,17 +65,6 @@ pub struct Settings {
     pub patience: Duration,
 }
 
-/// Counts the paths of a tube, restarted or rebuilt, from 1. It is not part of what two charts differ in: nothing is
-/// decided by the number itself (see [`super::Tunnel::judge`]).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Generation(pub u64);
-
-impl fmt::Debug for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Generation")
-    }
-}
-
 /// The states of a manager as the integration guide names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::AsRefStr, strum::Display)]
 #[strum(serialize_all = "snake_case")]
@@ -130,6 +118,8 @@ pub enum Reason {
 /// Why a restart by hand is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
+    /// It is not connected for the first time yet.
+    NotConnected,
     /// It is too soon: this long to go.
     Wait(Duration),
     /// There is no way out, or none to the hub, over which the other side could be told.
