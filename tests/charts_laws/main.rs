@@ -22,4 +22,5 @@ mod submission;
 mod transfer;
 mod tunnel;
 mod tunnel_model;
+mod tunnel_pair;
 mod tunnel_silence;
