@@ -25,6 +25,8 @@ struct Outage {
     told: [bool; 2],
     /// Whether a restart would do, once it is over.
     restart_helps: bool,
+    /// The side that hears nothing, where data still moves in the other direction.
+    deaf: Option<usize>,
 }
 
 struct Side {
@@ -47,6 +49,8 @@ struct World {
     words: Vec<Word>,
     /// The generation over which data moves, if any does.
     path: Option<u64>,
+    /// The side that hears nothing of it.
+    deaf: Option<usize>,
     broke: Duration,
     mends_at: Duration,
     restart_helps: bool,
@@ -72,6 +76,7 @@ impl World {
             ],
             words: Vec::new(),
             path: Some(1),
+            deaf: None,
             broke: Duration::ZERO,
             mends_at: Duration::ZERO,
             restart_helps: true,
@@ -141,16 +146,22 @@ impl World {
                 self.say(me, Duration::ZERO, present, Input::Weighed(verdict));
             }
             Act::Look => {
-                let silent = match self.path {
-                    Some(_) => Duration::ZERO,
-                    None => now - self.broke,
+                let hears = self.path.is_some() && self.deaf != Some(me);
+                let silent = if hears {
+                    Duration::ZERO
+                } else {
+                    now - self.broke
                 };
                 let busy = true;
                 self.say(me, Duration::ZERO, present, Input::Quiet { silent, busy });
             }
             Act::Ping { generation } if self.path == Some(*generation) => {
-                self.say(1 - me, ROUND_TRIP / 2, *generation, Input::PeerPing);
-                self.say(me, ROUND_TRIP, *generation, Input::Pong);
+                if self.deaf != Some(1 - me) {
+                    self.say(1 - me, ROUND_TRIP / 2, *generation, Input::PeerPing);
+                }
+                if self.deaf.is_none() {
+                    self.say(me, ROUND_TRIP, *generation, Input::Pong);
+                }
             }
             Act::Offer { generation } | Act::Rebuild { generation } => {
                 let (generation, rebuild) = (*generation, matches!(act, Act::Rebuild { .. }));
@@ -171,7 +182,7 @@ impl World {
                 self.signal(1 - me, *generation, Input::Answered);
             }
             Act::TakeAnswer if self.is_over() && (self.rebuild || self.restart_helps) => {
-                self.path = Some(present);
+                (self.path, self.deaf) = (Some(present), None);
                 for to in 0..2 {
                     self.say(to, ROUND_TRIP, present, Input::IceConnected);
                     if self.rebuild {
@@ -179,6 +190,8 @@ impl World {
                     }
                 }
             }
+            // ICE may be back, and data move in one direction only.
+            Act::TakeAnswer if self.deaf.is_some() && !self.rebuild => self.path = Some(present),
             Act::AskForRestart {
                 generation,
                 rebuild,
@@ -218,7 +231,10 @@ impl World {
     }
 
     fn breaks(&mut self, outage: &Outage) {
-        self.path = None;
+        self.deaf = outage.deaf;
+        if self.deaf.is_none() {
+            self.path = None;
+        }
         self.broke = self.now;
         self.mends_at = self.now + Duration::from_millis(outage.lasts);
         self.restart_helps = outage.restart_helps;
@@ -245,17 +261,21 @@ impl World {
 }
 
 fn outages() -> impl Strategy<Value = Vec<Outage>> {
+    let lasts = prop_oneof![Just(0_u64), 0_u64..40_000];
+    let deaf = prop_oneof![2 => Just(None), 1 => (0_usize..2).prop_map(Some)];
     let outage = (
         0_u64..90_000,
-        prop_oneof![Just(0_u64), 0_u64..40_000],
+        lasts,
         any::<[bool; 2]>(),
         any::<bool>(),
+        deaf,
     );
-    let outage = outage.prop_map(|(after, lasts, told, restart_helps)| Outage {
+    let outage = outage.prop_map(|(after, lasts, told, restart_helps, deaf)| Outage {
         after,
         lasts,
         told,
         restart_helps,
+        deaf,
     });
     prop::collection::vec(outage, 1..6)
 }
