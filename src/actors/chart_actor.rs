@@ -1,8 +1,10 @@
 //! The one generic actor.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 
 use crate::charts::{Chart, Effect, Out};
 
@@ -55,6 +57,7 @@ pub struct Died {
 struct Armed {
     number: u64,
     handle: SpawnHandle,
+    until: Instant,
 }
 
 /// An actor that is driven by a chart.
@@ -107,6 +110,12 @@ impl<P: Perform> ChartActor<P> {
     /// The chart, to be read.
     pub fn chart(&self) -> &P::Chart {
         &self.chart
+    }
+
+    /// How long a timer still runs, if it does.
+    pub fn left(&self, timer: &<P::Chart as Chart>::Timer) -> Option<Duration> {
+        let armed = self.timers.get(timer)?;
+        Some(armed.until.saturating_duration_since(Instant::now()))
     }
 
     /// Feeds one event: decide, record, perform.
@@ -166,7 +175,13 @@ impl<P: Perform> ChartActor<P> {
                             actor.feed(&P::Chart::fired(timer), ctx);
                         }
                     });
-                    if let Some(old) = self.timers.insert(timer, Armed { number, handle }) {
+                    let until = Instant::now() + after;
+                    let armed = Armed {
+                        number,
+                        handle,
+                        until,
+                    };
+                    if let Some(old) = self.timers.insert(timer, armed) {
                         ctx.cancel_future(old.handle);
                     }
                 }

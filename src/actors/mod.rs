@@ -14,5 +14,6 @@ pub mod peer;
 pub mod session;
 pub mod submission;
 pub mod transfer;
+pub mod tunnel;
 
 pub use chart_actor::{ChartActor, Died, Feed, Observe, Observed, Perform, start, start_on};

@@ -20,6 +20,7 @@ pub mod peer;
 pub mod session;
 pub mod submission;
 pub mod transfer;
+pub mod tunnel;
 
 pub use ids::{JobId, PeerId};
 pub use machine::{Bound, Chart, Effect, Out, StateSpec};
@@ -41,4 +42,5 @@ pub fn visit_all(visitor: &mut impl ChartVisitor) {
     visitor.visit::<transfer::Transfer>();
     visitor.visit::<submission::Submission>();
     visitor.visit::<hub_connection::HubConnection>();
+    visitor.visit::<tunnel::Tunnel>();
 }

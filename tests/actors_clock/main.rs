@@ -13,3 +13,5 @@ mod keep_alive;
 mod records;
 mod steered;
 mod transfer;
+mod tunnel;
+mod tunnel_carrier;

@@ -11,6 +11,7 @@ use loaner::charts::peer::Peer;
 use loaner::charts::session::Session;
 use loaner::charts::submission::Submission;
 use loaner::charts::transfer::Transfer;
+use loaner::charts::tunnel::Tunnel;
 use loaner::charts::{Bound, Chart};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -169,4 +170,9 @@ every_chart! {
         "NameFile", "ReleaseWorker", "ReceiveResults", "StopStreams", "SendJobCancel", "ReportDone", "ReportFailed"
     ];
     transfer: Transfer, ["StopStream", "ReportDone", "ReportFailed"];
+    tunnel: Tunnel, [
+        "Open", "Look", "Ping", "Weigh", "Offer", "AskForRestart", "Answer", "TakeAnswer", "Rebuild", "HoldWriters",
+        "ReleaseWriters", "Notify", "ChangeDetected", "Attempt", "AttemptFailed", "WaiveBackoff", "RefuseRestart",
+        "CountStale", "GiveUp", "Close"
+    ];
 }

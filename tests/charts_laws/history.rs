@@ -30,6 +30,18 @@ pub trait Subject: Chart {
         let _ = dice;
         event
     }
+
+    /// The same, where a field depends on what has happened so far.
+    fn fill(history: &History<Self>, event: Self::Input, dice: u8) -> Self::Input {
+        let _ = history;
+        Self::vary(event, dice)
+    }
+
+    /// What comes of an effect at once, in whatever state the history is.
+    fn answer(history: &History<Self>, act: &Self::Act) -> Option<Self::Input> {
+        let (_, _) = (history, act);
+        None
+    }
 }
 
 /// One event, and what the chart made of it.
@@ -167,6 +179,16 @@ impl<C: Subject> History<C> {
                 .map(|(timer, due)| (*timer, due.at))
                 .collect(),
         });
+        let acts: Vec<C::Act> = self
+            .moments
+            .iter()
+            .last()
+            .map_or(Vec::new(), |moment| moment.acts().cloned().collect());
+        for act in acts {
+            if let Some(answer) = C::answer(self, &act) {
+                self.happens(Some(answer));
+            }
+        }
     }
 
     /// The timer that fires next.
@@ -220,7 +242,8 @@ impl<C: Subject> History<C> {
 
     fn tell(&mut self, events: Vec<C::Input>, dice: u16, vary: u8) {
         if let Some(event) = Self::choose(events, dice) {
-            self.happens(Some(C::vary(event, vary)));
+            let event = C::fill(self, event, vary);
+            self.happens(Some(event));
         }
     }
 
@@ -250,6 +273,12 @@ impl<C: Subject> History<C> {
                 }
             }
         }
+    }
+
+    /// Lets time pass, and then this come.
+    pub fn then(&mut self, after: Duration, event: C::Input) {
+        self.pass_until(self.now + after);
+        self.happens(Some(event));
     }
 
     /// The same history, with nothing but time after it.

@@ -20,3 +20,7 @@ mod peer;
 mod session;
 mod submission;
 mod transfer;
+mod tunnel;
+mod tunnel_model;
+mod tunnel_pair;
+mod tunnel_silence;

@@ -1,0 +1,444 @@
+//! `tunnel`: the manager of one tube, from its first connection to its end, over as many connections as it takes
+//! (websocket-integration-guide.md; reading.md 10, 12 and 26 to 29).
+//!
+//! A lost path climbs a ladder: the connection is *degraded* while there is doubt, then *lost*; a young loss is met with
+//! an ICE restart, which has 3 s to move data in both directions; any other, and any restart that does not, with a new
+//! connection on which the session goes on. Attempts stand apart by the [`Ledger`]'s backoff. Only the initiator offers;
+//! the responder asks it to. So offers never cross, and what belongs to another generation is dropped and counted.
+//!
+//! This chart manages the connections between two Loaners. A peer that can neither restart nor resume has no tube: its
+//! connection is waited for by `ice_watchdog`. Never both for one connection: a job's tube has the watchdog's patience.
+
+mod book;
+mod chart;
+mod generation;
+mod ledger;
+mod live;
+mod pausing;
+mod status;
+mod trying;
+mod vocabulary;
+
+use std::time::Duration;
+
+use statig::prelude::*;
+
+use super::machine::{self, Bound, any, statechart};
+
+pub use ledger::{BACKOFF, Ledger, RESTARTS, STABLE, WINDOW};
+pub use status::Status;
+pub use vocabulary::{
+    AGAIN, ANSWER, Act, BUSY, CHECK, CONNECT, Change, DETACH, ICE_LAG, IDLE, Input, JOB_PATIENCE,
+    LEAST, LOOK, MOVED, OFFER, PATIENCE, Public, REBUILD, REPLY, Reason, Refusal, Role, SETTLE,
+    SUSPECT, Settings, Timer, Verdict, WEIGH, WISH, YOUNG,
+};
+
+use generation::Generation;
+
+type Out = machine::Out<Timer, Act>;
+
+/// What there is to go on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Session {
+    /// It was never connected.
+    None,
+    /// It can go on over another connection.
+    Kept,
+    /// The other side does not know it any more.
+    Lost,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Rules {
+    settings: Settings,
+    generation: Generation,
+    session: Session,
+    /// Whether there is a way out of this machine.
+    network: bool,
+    /// Whether the hub can be reached.
+    signalling: bool,
+    /// Whether an ICE restart may help: the loss is young, and the connection is still there. `Young` runs as long.
+    young: bool,
+    /// Whether a ping of this generation was answered, since it was last lost.
+    pong: bool,
+    /// Whether the other side's ping came over this generation.
+    ping: bool,
+}
+
+statechart! {
+    /// The manager of one tube.
+    Tunnel of Rules {
+        Initializing "initializing", Bound::Open("the actor starts it at once"), "Nothing has begun.";
+        Connecting "connecting", Bound::Timer("Setup"), "The first connection is being made.";
+        Connected "connected", Bound::Timer("Look"), "Data goes both ways; who is silent is asked.";
+        Degraded "degraded", Bound::Timer("Suspect"), "There is doubt: a ping is out.";
+        Grace "grace", Bound::Timer("Settle"), "The path counts as lost; what to do is decided when the network is at rest.";
+        WaitingForNetwork "waiting_for_network", Bound::Timer("Patience"), "There is no way out, or none to the hub.";
+        Backoff "backoff", Bound::Timer("Backoff"), "Waiting before the next attempt.";
+        Offering "offering", Bound::Timer("Offer"), "The offer of an ICE restart is being made.";
+        AwaitingAnswer "awaiting_answer", Bound::Timer("Reply"), "The other side has the offer of an ICE restart.";
+        AwaitingOffer "awaiting_offer", Bound::Timer("Wish"), "The initiator was asked for an offer.";
+        Checking "checking", Bound::Timer("Check"), "The restart is agreed; pings look for a way in both directions.";
+        Rebuilding "rebuilding", Bound::Timer("Rebuild"), "A new connection is being made, on which the session goes on.";
+        Failed "failed", Bound::Timer("Detach"), "Given up for now: a person, the network or the other side can bring it back.";
+        Terminated "terminated", Bound::Final, "It is over.";
+    }
+    under {
+        Managing "managing";
+        Live "live";
+        Recovering "recovering";
+        Pausing "pausing";
+        Trying "trying";
+        Restarting "restarting";
+    }
+}
+
+// A state names all of its arguments, also what only its entry action or a superstate reads.
+#[allow(unused_variables)]
+#[state_machine(
+    initial = "State::initializing()",
+    before_dispatch = "Self::note",
+    visibility = "pub(super)",
+    state(derive(Debug, Clone, PartialEq))
+)]
+impl Rules {
+    /// Everything before the end.
+    #[superstate]
+    fn managing(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.otherwise(context, event)
+    }
+
+    #[state(superstate = "managing")]
+    fn initializing(context: &mut Out, event: &Input) -> Outcome<State> {
+        live::initializing(context, event)
+    }
+
+    #[action]
+    fn enter_connecting(context: &mut Out) {
+        context.act(Act::Notify(Public::Connecting));
+        context.act(Act::Open);
+        context.arm(Timer::Setup, CONNECT);
+    }
+
+    #[action]
+    fn leave_connecting(context: &mut Out) {
+        context.cancel(Timer::Setup);
+    }
+
+    #[state(
+        superstate = "managing",
+        entry_action = "enter_connecting",
+        exit_action = "leave_connecting"
+    )]
+    fn connecting(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_connecting(context, event)
+    }
+
+    /// Data goes both ways, or may do so.
+    #[superstate(superstate = "managing")]
+    fn live(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_live(context, event)
+    }
+
+    #[action]
+    fn enter_connected(&mut self, context: &mut Out) {
+        self.settle(context);
+        context.act(Act::Notify(Public::Connected));
+        context.arm(Timer::Look, LOOK);
+    }
+
+    #[action]
+    fn leave_connected(context: &mut Out) {
+        context.cancel(Timer::Look);
+        context.cancel(Timer::Answer);
+    }
+
+    /// Who is asked for a sign of life was silent for as long as `asked` says.
+    #[state(
+        superstate = "live",
+        entry_action = "enter_connected",
+        exit_action = "leave_connected"
+    )]
+    fn connected(
+        &mut self,
+        asked: &mut Option<Duration>,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
+        self.when_connected(asked, context, event)
+    }
+
+    #[action]
+    fn enter_degraded(&mut self, certain: &mut bool, context: &mut Out) {
+        context.act(Act::Notify(Public::Degraded));
+        context.act(self.a_ping());
+        context.arm(Timer::Suspect, if *certain { MOVED } else { SUSPECT });
+    }
+
+    #[action]
+    fn leave_degraded(context: &mut Out) {
+        context.cancel(Timer::Suspect);
+    }
+
+    /// It is `certain` that something has happened, and not only that nothing comes.
+    #[state(
+        superstate = "live",
+        entry_action = "enter_degraded",
+        exit_action = "leave_degraded"
+    )]
+    fn degraded(&mut self, certain: &mut bool, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_degraded(certain, context, event)
+    }
+
+    #[action]
+    fn enter_recovering(&mut self, context: &mut Out) {
+        self.pong = false;
+        context.act(Act::Notify(Public::Reconnecting));
+        context.act(Act::HoldWriters);
+        context.arm(Timer::Patience, self.settings.patience);
+    }
+
+    #[action]
+    fn leave_recovering(context: &mut Out) {
+        context.cancel(Timer::Patience);
+        context.act(Act::ReleaseWriters);
+    }
+
+    /// The path is lost. Whatever is tried: a proof of both directions ends it, and so does the end of patience.
+    #[superstate(
+        superstate = "managing",
+        entry_action = "enter_recovering",
+        exit_action = "leave_recovering"
+    )]
+    fn recovering(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_recovering(context, event)
+    }
+
+    /// Nothing is being tried, and there is a way for it.
+    #[superstate(superstate = "recovering")]
+    fn pausing(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_pausing(context, event)
+    }
+
+    #[action]
+    fn enter_grace(&mut self, wait: &mut Duration, context: &mut Out) {
+        context.act(self.a_ping());
+        context.arm(Timer::Settle, *wait);
+    }
+
+    #[action]
+    fn leave_grace(context: &mut Out) {
+        context.cancel(Timer::Settle);
+    }
+
+    #[state(
+        superstate = "pausing",
+        entry_action = "enter_grace",
+        exit_action = "leave_grace"
+    )]
+    fn grace(&mut self, wait: &mut Duration, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_in_grace(context, event)
+    }
+
+    #[state(superstate = "recovering")]
+    fn waiting_for_network(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_waiting_for_network(context, event)
+    }
+
+    #[action]
+    fn enter_backoff(n: &mut u32, wait: &mut Duration, context: &mut Out) {
+        context.act(Act::Attempt {
+            n: *n,
+            next_in: *wait,
+        });
+        context.arm(Timer::Backoff, *wait);
+    }
+
+    #[action]
+    fn leave_backoff(context: &mut Out) {
+        context.cancel(Timer::Backoff);
+    }
+
+    #[state(
+        superstate = "pausing",
+        entry_action = "enter_backoff",
+        exit_action = "leave_backoff"
+    )]
+    fn backoff(
+        &mut self,
+        n: &mut u32,
+        wait: &mut Duration,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
+        self.when_backing_off(context, event)
+    }
+
+    /// An attempt is under way.
+    #[superstate(superstate = "recovering")]
+    fn trying(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_trying(context, event)
+    }
+
+    /// It is an ICE restart. What it misses, a new connection may do.
+    #[superstate(superstate = "trying")]
+    fn restarting(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_restarting(context, event)
+    }
+
+    #[action]
+    fn enter_offering(&mut self, context: &mut Out) {
+        context.act(Act::Offer {
+            generation: self.generation.0,
+        });
+        context.arm(Timer::Offer, OFFER);
+    }
+
+    #[action]
+    fn leave_offering(context: &mut Out) {
+        context.cancel(Timer::Offer);
+    }
+
+    #[state(
+        superstate = "restarting",
+        entry_action = "enter_offering",
+        exit_action = "leave_offering"
+    )]
+    fn offering(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_offering(context, event)
+    }
+
+    #[action]
+    fn enter_awaiting_answer(context: &mut Out) {
+        context.arm(Timer::Reply, REPLY);
+    }
+
+    #[action]
+    fn leave_awaiting_answer(context: &mut Out) {
+        context.cancel(Timer::Reply);
+    }
+
+    #[state(
+        superstate = "restarting",
+        entry_action = "enter_awaiting_answer",
+        exit_action = "leave_awaiting_answer"
+    )]
+    fn awaiting_answer(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_awaiting_answer(context, event)
+    }
+
+    #[action]
+    fn enter_awaiting_offer(&mut self, rebuild: &mut bool, context: &mut Out) {
+        context.act(Act::AskForRestart {
+            generation: self.generation.0,
+            rebuild: *rebuild,
+        });
+        context.arm(Timer::Wish, WISH);
+    }
+
+    #[action]
+    fn leave_awaiting_offer(context: &mut Out) {
+        context.cancel(Timer::Wish);
+    }
+
+    #[state(
+        superstate = "trying",
+        entry_action = "enter_awaiting_offer",
+        exit_action = "leave_awaiting_offer"
+    )]
+    fn awaiting_offer(
+        &mut self,
+        rebuild: &mut bool,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
+        self.when_awaiting_offer(context, event)
+    }
+
+    #[action]
+    fn enter_checking(context: &mut Out) {
+        context.arm(Timer::Check, CHECK);
+        context.arm(Timer::Again, AGAIN);
+    }
+
+    #[action]
+    fn leave_checking(context: &mut Out) {
+        context.cancel(Timer::Check);
+        context.cancel(Timer::Again);
+    }
+
+    #[state(
+        superstate = "restarting",
+        entry_action = "enter_checking",
+        exit_action = "leave_checking"
+    )]
+    fn checking(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_checking(context, event)
+    }
+
+    #[action]
+    fn enter_rebuilding(context: &mut Out) {
+        context.arm(Timer::Rebuild, REBUILD);
+    }
+
+    #[action]
+    fn leave_rebuilding(context: &mut Out) {
+        context.cancel(Timer::Rebuild);
+    }
+
+    /// The initiator's offer may have been `answered`.
+    #[state(
+        superstate = "trying",
+        entry_action = "enter_rebuilding",
+        exit_action = "leave_rebuilding"
+    )]
+    fn rebuilding(
+        &mut self,
+        answered: &mut bool,
+        context: &mut Out,
+        event: &Input,
+    ) -> Outcome<State> {
+        self.when_rebuilding(answered, context, event)
+    }
+
+    #[action]
+    fn enter_failed(&mut self, reason: &mut Reason, context: &mut Out) {
+        self.grow_old(context);
+        context.act(Act::GiveUp(*reason));
+        context.act(Act::Notify(Public::Failed));
+        context.arm(Timer::Detach, DETACH);
+    }
+
+    #[action]
+    fn leave_failed(context: &mut Out) {
+        context.cancel(Timer::Detach);
+    }
+
+    #[state(
+        superstate = "managing",
+        entry_action = "enter_failed",
+        exit_action = "leave_failed"
+    )]
+    fn failed(&mut self, reason: &mut Reason, context: &mut Out, event: &Input) -> Outcome<State> {
+        self.when_failed(*reason, context, event)
+    }
+
+    #[action]
+    fn enter_terminated(&mut self, reason: &mut Reason, context: &mut Out) {
+        self.grow_old(context);
+        context.act(Act::Close(*reason));
+        context.act(Act::Notify(Public::Terminated));
+    }
+
+    #[state(entry_action = "enter_terminated")]
+    fn terminated(reason: &mut Reason, context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            any![
+                Start, Quiet, Heard, Pong, PeerPing, Up, IceConnected, IceDisconnected, IceFailed,
+                Gone, NetworkChanged, NetworkDown, NetworkUp, SignallingDown, SignallingUp, Woke,
+                QualityLow, Weighed, OfferReady, StepFailed, Answered, Offered, Asked,
+                SessionRefused, Restart, Stale, Close, PeerClosed, Fired
+            ] => context.ignore("the tube is over"),
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! The laws of `tunnel`, with the ledger that it has in its actor.
+
+use std::time::Duration;
+
+use loaner::charts::tunnel::{Act, Change, Input, Ledger, Public, Reason, Timer, Tunnel, Verdict};
+use loaner::charts::{Chart, Effect};
+use proptest::prelude::*;
+
+use super::history::{History, Moment, Subject, config, histories};
+use super::tunnel_model::{Attempts, Proof, public};
+
+const PATIENCE: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(90)];
+const CHECK: Duration = Duration::from_secs(3);
+const WINDOW: Duration = Duration::from_secs(300);
+
+type Tube = History<Tunnel>;
+
+/// The ledger as the actor keeps it: it sees every effect when it is performed.
+fn ledger(history: &Tube) -> Ledger {
+    let mut ledger = Ledger::new();
+    for moment in &history.moments {
+        for act in moment.acts() {
+            ledger.note(moment.at, act);
+        }
+    }
+    ledger
+}
+
+fn chart(history: &Tube) -> &Tunnel {
+    &history.moments.last().unwrap().chart
+}
+
+fn is_initiator(history: &Tube) -> bool {
+    history.start == 0
+}
+
+fn is_major(event: &Input) -> bool {
+    matches!(event, Input::NetworkChanged { major: true, .. })
+}
+
+fn events(moments: &[Moment<Tunnel>]) -> impl Iterator<Item = &Input> {
+    moments.iter().filter_map(|moment| moment.event.as_ref())
+}
+
+impl Subject for Tunnel {
+    fn weight(event: &Input) -> u32 {
+        match event {
+            Input::Pong | Input::PeerPing => 12,
+            Input::Start | Input::OfferReady | Input::Answered | Input::Up => 8,
+            Input::Restart(_) | Input::Offered { .. } | Input::Heard => 2,
+            Input::SessionRefused | Input::Close | Input::PeerClosed => 1,
+            Input::Weighed(_) | Input::Fired(_) => 0,
+            _ => 3,
+        }
+    }
+
+    /// A tube that comes up, and is lost in one way or another.
+    fn lives() -> Vec<Vec<Input>> {
+        let up = [Input::Start, Input::Up, Input::Pong, Input::PeerPing];
+        let change = |change| Input::NetworkChanged {
+            change,
+            major: true,
+        };
+        let lost = [
+            vec![Input::IceDisconnected],
+            vec![Input::Gone],
+            vec![change(Change::IpChange)],
+            vec![Input::NetworkDown, Input::NetworkUp],
+            vec![Input::Asked { rebuild: false }],
+            vec![Input::Woke],
+        ];
+        let life = |lost: Vec<Input>| up.iter().cloned().chain(lost).collect();
+        lost.into_iter().map(life).collect()
+    }
+
+    fn fill(history: &Tube, event: Input, dice: u8) -> Input {
+        let chart = chart(history);
+        match event {
+            Input::Restart(_) => Input::Restart(ledger(history).weigh(history.now)),
+            Input::Offered { rebuild, .. } => Input::Offered {
+                generation: chart.generation() + 1 + u64::from(dice % 2),
+                rebuild,
+            },
+            Input::Quiet { busy, .. } => Input::Quiet {
+                silent: Duration::from_millis(u64::from(dice) * 40),
+                busy,
+            },
+            // Some come too late.
+            Input::Pong | Input::PeerPing | Input::Answered if dice % 8 == 1 => {
+                chart.judge(chart.generation() - 1, event)
+            }
+            other => other,
+        }
+    }
+
+    fn answer(history: &Tube, act: &Act) -> Option<Input> {
+        (*act == Act::Weigh).then(|| Input::Weighed(ledger(history).weigh(history.now)))
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// TUN-04; reading.md 28: attempts stand 5, 10, 20 and then 60 s apart, from the beginning of the last and from its failure,
+    /// save one for which a network comes back; after 60 s of stability they are forgotten.
+    #[test]
+    fn attempts_stand_apart_by_the_backoff(history in histories::<Tunnel>()) {
+        let mut attempts = Attempts::default();
+        for moment in &history.left_alone(PATIENCE[0]).moments {
+            let event = moment.event.as_ref();
+            if event.is_some_and(|event| *event == Input::NetworkUp || is_major(event)) {
+                attempts.network_is_back();
+            }
+            for act in moment.acts() {
+                match act {
+                    Act::Notify(public) => attempts.enters(moment.at, *public),
+                    Act::AttemptFailed => attempts.fails(moment.at),
+                    Act::Attempt { next_in: Duration::ZERO, .. } => {
+                        attempts.makes(moment.at).map_err(TestCaseError::fail)?;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// reading.md 12: at most 5 ICE restarts in any 5 minutes, however often an address changes on a tube that comes back every
+    /// time; what is more is a new connection.
+    #[test]
+    fn there_are_at_most_5_restarts_in_5_minutes(
+        mut history in histories::<Tunnel>(),
+        gaps in prop::collection::vec(prop_oneof![0_u64..60, 55_u64..59], 0..40),
+    ) {
+        let soon = Duration::from_millis(300);
+        let change = Change::IpChange;
+        for event in [Input::Start, Input::Up, Input::Pong, Input::PeerPing] {
+            history.then(soon, event);
+        }
+        for gap in gaps {
+            history.then(Duration::from_secs(gap), Input::NetworkChanged { change, major: true });
+            for event in [Input::OfferReady, Input::Answered, Input::Up, Input::Pong, Input::PeerPing] {
+                history.then(soon, event);
+            }
+        }
+        let offers: Vec<Duration> = (history.moments.iter())
+            .filter(|moment| moment.acts().any(|act| matches!(act, Act::Offer { .. })))
+            .map(|moment| moment.at)
+            .collect();
+        for pair in offers.windows(6) {
+            prop_assert!(pair[5] - pair[0] >= WINDOW, "{pair:?}");
+        }
+    }
+
+    /// Every path from a lost connection ends, within the patience, in one that works, in failure or in the end; and a failed
+    /// tube that nobody restarts ends after a quarter of an hour.
+    #[test]
+    fn a_lost_connection_is_back_or_given_up_in_time(history in histories::<Tunnel>()) {
+        let patience = PATIENCE[history.start];
+        let alone = history.left_alone(patience + Duration::from_secs(900 + 31));
+        let mut lost = None;
+        for moment in &alone.moments {
+            match public(moment.to) {
+                Public::Reconnecting => {
+                    let since = *lost.get_or_insert(moment.at);
+                    prop_assert!(moment.at - since <= patience);
+                }
+                _ => lost = None,
+            }
+        }
+        prop_assert!(["initializing", "connected", "terminated"].contains(&chart(&alone).state()));
+        // What a state may last, its timer says; so no step can take longer than these.
+        for effect in alone.moments.iter().flat_map(|moment| &moment.effects) {
+            if let Effect::Arm(timer, time) = effect {
+                let most = match timer {
+                    Timer::Look | Timer::Answer | Timer::Settle => 1,
+                    Timer::Suspect | Timer::Again => 1,
+                    Timer::Reply | Timer::Check => 3,
+                    Timer::Wish => 10,
+                    Timer::Offer => 5,
+                    Timer::Rebuild => 15,
+                    Timer::Setup => 30,
+                    Timer::Backoff => 60,
+                    Timer::Young => 5,
+                    Timer::Patience => patience.as_secs(),
+                    Timer::Detach => 900,
+                };
+                prop_assert!(*time <= Duration::from_secs(most), "{timer:?} {time:?}");
+            }
+        }
+    }
+
+    /// reading.md 27: connected is claimed only after an answered ping and a ping of the other side on the present path, and
+    /// the answer is younger than the loss. Where there was only doubt, any frame of that path clears it.
+    #[test]
+    fn connected_is_claimed_after_data_in_both_directions(history in histories::<Tunnel>()) {
+        let mut proof = Proof::default();
+        for moment in &history.moments {
+            if let Some(event) = &moment.event {
+                proof.hears(event);
+            }
+            let doubt_cleared = moment.from == "degraded" && moment.event == Some(Input::Heard);
+            let claims = moment.has(&Act::Notify(Public::Connected));
+            prop_assert!(!claims || proof.is_complete() || doubt_cleared);
+            moment.acts().for_each(|act| proof.sees(act));
+            if claims {
+                proof.hears(&Input::Pong);
+            }
+        }
+    }
+
+    /// TUN-10: every change of the public state is told once, when it happens.
+    #[test]
+    fn every_change_is_told_once(history in histories::<Tunnel>()) {
+        for moment in &history.left_alone(PATIENCE[0]).moments {
+            let told: Vec<Public> = (moment.acts())
+                .filter_map(|act| match act {
+                    Act::Notify(public) => Some(*public),
+                    _ => None,
+                })
+                .collect();
+            let (from, to) = (public(moment.from), public(moment.to));
+            let expected = if from == to { vec![] } else { vec![to] };
+            prop_assert_eq!(told, expected);
+            prop_assert_eq!(moment.chart.public(), to);
+        }
+    }
+
+    /// The reason is never normal where the connection was lost, or never came up.
+    #[test]
+    fn a_lost_link_is_never_called_normal(history in histories::<Tunnel>()) {
+        for moment in &history.left_alone(PATIENCE[0] * 3).moments {
+            for act in moment.acts() {
+                let lost = [Public::Reconnecting, Public::Failed].contains(&public(moment.from));
+                match act {
+                    Act::GiveUp(reason) => prop_assert_ne!(*reason, Reason::Normal),
+                    Act::Close(reason) => prop_assert_eq!(*reason == Reason::Normal, !lost),
+                    _ => {}
+                }
+            }
+            let over = ["failed", "terminated"].contains(&moment.to);
+            prop_assert_eq!(moment.chart.reason().is_some(), over);
+        }
+    }
+
+    /// reading.md 29: what is of another generation is counted, and changes nothing; only an offer may be newer.
+    #[test]
+    fn stale_generations_change_nothing(history in histories::<Tunnel>(), other in 0_u64..6) {
+        for moment in history.moments.iter().filter(|m| m.event == Some(Input::Stale)) {
+            if moment.from == "terminated" {
+                continue;
+            }
+            prop_assert_eq!(&moment.effects, &vec![Effect::Act(Act::CountStale)]);
+            prop_assert_eq!(moment.from, moment.to);
+        }
+        let chart = chart(&history);
+        let present = chart.generation();
+        for event in Tunnel::alphabet() {
+            let taken = chart.judge(other, event.clone()) != Input::Stale;
+            let may = match event {
+                Input::Offered { .. } => other > present,
+                Input::Asked { .. } if chart.state() == "failed" => other <= present,
+                Input::Stale => false,
+                _ => other == present,
+            };
+            prop_assert_eq!(taken, may, "{:?}", event);
+        }
+    }
+
+    /// Every path has a generation that is newer than that of the path before, and only the initiator makes one up.
+    #[test]
+    fn generations_only_grow_and_only_the_initiator_offers(history in histories::<Tunnel>()) {
+        let mut last = 1;
+        for act in history.acts() {
+            match act {
+                Act::Offer { generation } | Act::Rebuild { generation } => {
+                    prop_assert!(is_initiator(&history));
+                    prop_assert_eq!(*generation, last + 1);
+                    last = *generation;
+                }
+                Act::Answer { generation, .. } => {
+                    prop_assert!(!is_initiator(&history));
+                    prop_assert!(*generation > last);
+                    last = *generation;
+                }
+                Act::AskForRestart { generation, .. } => {
+                    prop_assert!(!is_initiator(&history));
+                    prop_assert_eq!(*generation, last);
+                }
+                Act::Ping { generation } => prop_assert_eq!(*generation, last),
+                _ => {}
+            }
+        }
+    }
+
+    /// The measured rules: an ICE restart is for a loss of at most 5 s that ICE has not called final and that nobody slept
+    /// through, unless somebody asks for it by hand; a restart has 3 s for its answer and 3 s for data, and then a new
+    /// connection follows at once, in the same attempt.
+    #[test]
+    fn a_restart_is_for_a_young_loss_and_has_3_s(
+        mut history in histories::<Tunnel>(),
+        outages in prop::collection::vec(0_u64..9_000, 0..4),
+    ) {
+        // A network that goes and comes back is what makes a loss grow old.
+        for outage in outages {
+            history.then(Duration::from_millis(2_000), Input::Pong);
+            history.then(Duration::from_millis(100), Input::NetworkDown);
+            history.then(Duration::from_millis(outage), Input::NetworkUp);
+            for event in [Input::OfferReady, Input::Answered, Input::PeerPing] {
+                history.then(Duration::from_millis(400), event);
+            }
+        }
+        let history = history.left_alone(Duration::from_secs(10));
+        let mut lost: Option<usize> = None;
+        for (place, moment) in history.moments.iter().enumerate() {
+            if moment.from == "connected" && moment.to != "connected" {
+                lost = Some(place);
+            }
+            let by_hand = matches!(moment.event, Some(Input::Restart(_)));
+            if moment.to == "offering" && moment.from != "offering" && !by_hand {
+                let since = lost.expect("a connection that was lost");
+                let life = &history.moments[since..place];
+                prop_assert!(moment.at - life[0].at <= Duration::from_secs(5));
+                let hopeless = events(life).any(|event| {
+                    matches!(event, Input::IceFailed | Input::Gone | Input::Woke | Input::Asked { rebuild: true })
+                });
+                prop_assert!(!hopeless);
+            }
+            let steps = [Timer::Offer, Timer::Reply, Timer::Check];
+            let missed = moment.fired().is_some_and(|timer| steps.contains(&timer));
+            if missed && is_initiator(&history) {
+                let rebuilds = moment.acts().any(|act| matches!(act, Act::Rebuild { .. }));
+                prop_assert!(rebuilds || moment.to == "waiting_for_network");
+            }
+        }
+        history.lasts_at_most("awaiting_answer", Timer::Reply, CHECK)?;
+        if is_initiator(&history) {
+            history.lasts_at_most("checking", Timer::Check, CHECK)?;
+        }
+    }
+
+    /// Nothing is tried without a way for it, and what waits for one goes on when there is one.
+    #[test]
+    fn nothing_is_offered_without_a_network_and_a_hub(history in histories::<Tunnel>()) {
+        let (mut network, mut hub) = (true, true);
+        for moment in &history.moments {
+            match moment.event {
+                Some(Input::NetworkDown) => network = false,
+                Some(Input::NetworkUp) => network = true,
+                Some(Input::SignallingDown) => hub = false,
+                Some(Input::SignallingUp) => hub = true,
+                _ => {}
+            }
+            for act in moment.acts() {
+                let tries = matches!(act, Act::Offer { .. } | Act::Rebuild { .. } | Act::AskForRestart { .. });
+                prop_assert!(!tries || (network && hub));
+            }
+            prop_assert!(moment.to != "waiting_for_network" || !(network && hub));
+        }
+    }
+
+    /// Writers wait exactly while the connection is lost.
+    #[test]
+    fn writers_are_held_while_the_connection_is_lost(history in histories::<Tunnel>()) {
+        let mut held = false;
+        for moment in &history.moments {
+            for act in moment.acts() {
+                match act {
+                    Act::HoldWriters => prop_assert!(!std::mem::replace(&mut held, true)),
+                    Act::ReleaseWriters => prop_assert!(std::mem::replace(&mut held, false)),
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(held, public(moment.to) == Public::Reconnecting);
+        }
+    }
+
+    /// TUN-05: a person's wish is done or refused with a reason, and a lost or failed tube with a way and no wait does it.
+    #[test]
+    fn a_restart_by_hand_is_done_or_refused(history in histories::<Tunnel>()) {
+        for moment in &history.moments {
+            let Some(Input::Restart(verdict)) = &moment.event else { continue };
+            let tries = moment.acts().any(|act| matches!(act, Act::Attempt { .. }));
+            let refused = moment.acts().any(|act| matches!(act, Act::RefuseRestart(_)));
+            prop_assert_eq!(tries || refused, moment.from != "terminated");
+            prop_assert!(!(tries && refused));
+            prop_assert!(!tries || !["initializing", "connecting"].contains(&moment.from));
+            let too_soon = matches!(verdict, Verdict::Wait { .. });
+            prop_assert!(!(tries && too_soon));
+        }
+    }
+
+    /// What a person is told is true: how long it takes to the next step and to the end of patience, and what happens then.
+    #[test]
+    fn a_person_is_told_what_happens(history in histories::<Tunnel>()) {
+        let moment = history.moments.last().unwrap();
+        let left = |timer| moment.running.get(&timer).map(|at| at.saturating_sub(history.now));
+        let status = chart(&history).status(&ledger(&history), history.now, left);
+        prop_assert_eq!(status.public, public(moment.to));
+        prop_assert_eq!(status.gives_up_in.is_some(), status.then.is_some());
+        if let Some(next) = status.next_in {
+            let alone = history.left_alone(next);
+            prop_assert!(alone.moments.len() > history.moments.len());
+        }
+        if status.public == Public::Reconnecting {
+            let patience = status.gives_up_in.unwrap();
+            let alone = history.left_alone(patience);
+            let given_up = alone.chart_is("failed");
+            prop_assert!(given_up, "{}", chart(&alone).state());
+        }
+    }
+
+    /// Closing is final and idempotent: told once, and nothing follows, whatever comes.
+    #[test]
+    fn the_end_is_told_once(history in histories::<Tunnel>()) {
+        let alone = history.left_alone(Duration::from_secs(3600));
+        let over = usize::from(alone.chart_is("terminated"));
+        prop_assert_eq!(alone.count(|act| *act == Act::Notify(Public::Terminated)), over);
+        prop_assert_eq!(alone.count(|act| matches!(act, Act::Close(_))), over);
+    }
+}
