@@ -12,6 +12,7 @@
 //! * [`identity`] keeps who this machine is at a hub.
 //! * [`doctor`] looks at a machine and its way to a hub.
 //! * [`files`] stream file bytes between channel and disk, beside the actors.
+//! * [`tunnel`] carries TCP connections over a connection.
 //! * [`worker`], [`hub`] and [`client`] are the three parts, assembled.
 //!
 //! Control goes through actors; file bytes and log bytes go around them, as streams between channel and disk.
@@ -24,5 +25,6 @@ pub mod files;
 pub mod hub;
 pub mod identity;
 pub mod rtc;
+pub mod tunnel;
 pub mod wire;
 pub mod worker;

@@ -1,0 +1,3 @@
+//! What outlives one peer connection, and what goes over it beside jobs.
+
+pub mod forward;
