@@ -13,6 +13,7 @@
 //! * [`doctor`] looks at a machine and its way to a hub.
 //! * [`tunnel`] keeps a connection through changes of the network.
 //! * [`files`] stream file bytes between channel and disk, beside the actors.
+//! * [`tunnel`] carries TCP connections over a connection.
 //! * [`worker`], [`hub`] and [`client`] are the three parts, assembled.
 //!
 //! Control goes through actors; file bytes and log bytes go around them, as streams between channel and disk.

@@ -95,6 +95,7 @@ pub struct PeerPerformer {
     link: LinkId,
     peer: PeerId,
     offer: Option<String>,
+    label: &'static str,
     config: RtcConfig,
     plane: DataPlane,
     owner: Recipient<LinkNews>,
@@ -118,6 +119,8 @@ pub struct Dial {
     pub peer: PeerId,
     /// The offer to answer; without one, this side offers.
     pub offer: Option<String>,
+    /// The label of the channel that this side makes, if it offers.
+    pub label: &'static str,
     /// Settings.
     pub config: RtcConfig,
     /// Where it runs.
@@ -140,6 +143,7 @@ pub fn connect(dial: Dial) -> Addr<PeerActor> {
         link: dial.link,
         peer: dial.peer,
         offer: dial.offer,
+        label: dial.label,
         config: dial.config,
         plane: dial.plane,
         owner: dial.owner,
@@ -172,6 +176,7 @@ impl PeerPerformer {
     /// Opens the connection on the data plane; the description comes back as a message.
     fn open(&mut self, ctx: &mut Context<PeerActor>) {
         let (plane, config, offer) = (self.plane.clone(), self.config.clone(), self.offer.take());
+        let label = self.label;
         let back = ctx.address();
         self.plane.spawn(async move {
             let setup = async {
@@ -184,7 +189,7 @@ impl PeerPerformer {
                     }
                     None => {
                         let (connection, events) = Connection::open(&plane, &config).await?;
-                        let channel = connection.create_channel(CHANNEL_LABEL).await?;
+                        let channel = connection.create_channel(label).await?;
                         let offer = connection.offer().await?;
                         (connection, events, offer, Some(channel))
                     }

@@ -11,6 +11,7 @@ use loaner::worker::quantity::{Bytes, Span};
 pub use super::hub_args::HubArgs;
 pub use super::job_args::{EndArgs, FetchArgs, JobsArgs, LogsArgs, Target};
 use super::log_file::Place;
+pub use super::tunnel_args::TunnelArgs;
 
 /// Lends a GPU across the internet: a worker registers with a hub, a client finds it there, and the two connect
 /// peer to peer.
@@ -59,6 +60,8 @@ pub enum Command {
     Cancel(EndArgs),
     /// Get results of a job that did not reach you, from where they broke off.
     Fetch(FetchArgs),
+    /// Reach a program at the worker, such as Jupyter, TensorBoard or SSH, by a port of this machine.
+    Tunnel(TunnelArgs),
     /// Show what came while nobody was there: how jobs ended, and what became of reservations.
     Inbox(InboxArgs),
     /// Show who this machine is at a hub, or make another machine a device of the same user.
@@ -171,7 +174,7 @@ pub struct IdentityArgs {
 /// `loaner worker`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n  loaner worker --hub https://hub.example --policy policy.toml --max-job-time 8h\n  loaner worker --drain\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n--drain, or SIGUSR1 to the worker, ends it after the job that it has: no other is taken,\nand the results are delivered. Ctrl+C at --drain stops only the waiting.\n\nA policy is a file of TOML; what no rule allows is refused, with the rule that would:\n  env = [\"HF_HOME\"]                      # variables of the worker that jobs get\n  [[allow]]\n  recipe = \"sleap\"                       # what is run without a policy, too\n  [[allow]]\n  command = [\"python\", \"train.py\", \"**\"] # * is any one word, a last ** all others\n  rooms = [\"4fad4e39\"]                   # only there; everywhere, unless given\n  users = [\"ann\"]                        # only for them; for all, unless given\n  set_env = [\"EPOCHS\", \"LR_*\"]           # what the job may set; nothing, unless given\n  time_limit = \"2h\"                      # and gpu_memory = \"8 GB\", disk = \"10 GB\"\nA rule says which program runs, not what a script does that comes with the package.\n\nExit codes and configuration: loaner --help"
+    after_help = "Examples:\n  loaner worker --hub http://127.0.0.1:8080\n  loaner worker --hub https://hub.example --allow-commands\n  loaner worker --hub https://hub.example --policy policy.toml --max-job-time 8h\n  loaner worker --drain\n\nIt prints a session string, and a room's id and token. Give either to those who may\nuse the machine, and to nobody else:\n  loaner run PACKAGE --session STRING\n  loaner run PACKAGE --room ID --token T\n\nCtrl+C ends the worker: a running job is stopped, its client told, its files removed.\n--drain, or SIGUSR1 to the worker, ends it after the job that it has: no other is taken,\nand the results are delivered. Ctrl+C at --drain stops only the waiting.\n\nA policy is a file of TOML; what no rule allows is refused, with the rule that would:\n  env = [\"HF_HOME\"]                      # variables of the worker that jobs get\n  [[allow]]\n  recipe = \"sleap\"                       # what is run without a policy, too\n  [[allow]]\n  command = [\"python\", \"train.py\", \"**\"] # * is any one word, a last ** all others\n  rooms = [\"4fad4e39\"]                   # only there; everywhere, unless given\n  users = [\"ann\"]                        # only for them; for all, unless given\n  set_env = [\"EPOCHS\", \"LR_*\"]           # what the job may set; nothing, unless given\n  time_limit = \"2h\"                      # and gpu_memory = \"8 GB\", disk = \"10 GB\"\nA rule says which program runs, not what a script does that comes with the package.\nFor `loaner tunnel`, which is allowed nothing else:\n  [[tunnel]]\n  to = [\"localhost:8888\", \"127.0.0.1:6006-6010\"] # and rooms, users as above\n\nExit codes and configuration: loaner --help"
 )]
 pub struct WorkerArgs {
     /// Which hub, and who one is there.

@@ -236,7 +236,10 @@ async fn look_at(visit: &mut Visit, job: &str) -> Result<JobSummary, VisitError>
 pub fn failure(error: VisitError) -> Failure {
     let exit = match &error {
         VisitError::Hub(_) => Exit::Hub,
-        VisitError::Absent(_) | VisitError::Foreign(_) | VisitError::Refused(_) => Exit::NoWorker,
+        VisitError::Absent(_)
+        | VisitError::Foreign(_)
+        | VisitError::NoTunnels(_)
+        | VisitError::Refused(_) => Exit::NoWorker,
         VisitError::NotConnected(_) | VisitError::Lost => Exit::Connection,
         VisitError::Denied(_) => Exit::NoJob,
         VisitError::NotReceived(_) => Exit::File,

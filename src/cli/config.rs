@@ -12,6 +12,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use toml::{Table, Value};
 
 use super::args::{Args, Command, EndArgs, FetchArgs, JobsArgs, LogsArgs, RunArgs, Target};
+use super::tunnel_args;
 
 /// Why there is nothing to run.
 pub enum Problem {
@@ -43,6 +44,10 @@ fn read_matches(matches: &ArgMatches) -> Result<Args, clap::Error> {
             | Command::Stop(EndArgs { target, .. })
             | Command::Cancel(EndArgs { target, .. })
             | Command::Fetch(FetchArgs { target, .. }) => settle(target, given, &["worker"])?,
+            Command::Tunnel(tunnel) => {
+                tunnel_args::settle(tunnel, given)?;
+                settle(&mut tunnel.target, given, &["worker"])?;
+            }
             _ => {}
         }
     }

@@ -52,7 +52,7 @@ Exit codes:
     1  something else went wrong
     2  the command line or the configuration is wrong
     3  the hub cannot be reached, or refused (wrong room, wrong token)
-    4  no worker was found, or none takes the job (busy, not enough GPU memory)
+    4  no worker was found, or none takes the job (busy, not enough GPU memory) or the tunnel
     5  no connection to the worker came up, or it was lost for good
     6  the job failed at the worker
     7  the package is no package, or a file cannot be read or written

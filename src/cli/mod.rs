@@ -22,6 +22,8 @@ mod logs;
 mod man;
 mod run;
 mod service;
+mod tunnel;
+mod tunnel_args;
 mod ui;
 mod worker;
 mod workers;
@@ -140,6 +142,7 @@ fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Stop(options) => serve(end::run(options, end::How::Stop, json)),
         Command::Cancel(options) => serve(end::run(options, end::How::Cancel, json)),
         Command::Fetch(options) => serve(fetch::run(options, json)),
+        Command::Tunnel(options) => serve(tunnel::run(options, json)),
         Command::Inbox(options) => serve(inbox::run(options, json)),
         Command::Identity(options) => serve(identity::run(options, json)),
         Command::Doctor(options) => serve(doctor::run(options, json)),

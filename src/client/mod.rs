@@ -8,6 +8,7 @@ pub mod package;
 mod reader;
 mod report;
 mod switchboard;
+mod tunnel;
 mod visit;
 
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ pub use self::report::TrainerReport;
 pub use self::switchboard::Client;
 use self::switchboard::Interrupt;
 pub(crate) use self::switchboard::describe::describe;
-pub use self::visit::{Visit, VisitConfig, VisitError, VisitNews};
+pub use self::tunnel::{TunnelError, TunnelNews, Tunnels};
+pub use self::visit::{Passage, Visit, VisitConfig, VisitError, VisitNews, takes_tunnels};
 use crate::actors::session::{HubAccess, SessionError};
 use crate::charts::submission::Why;
 use crate::rtc::{DataPlane, RtcConfig};

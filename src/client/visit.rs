@@ -1,5 +1,6 @@
 //! A visit at a worker: a connection to ask about jobs. It needs no reservation, and can be made while the worker is busy.
 
+mod passage;
 mod reader;
 mod visitor;
 
@@ -12,8 +13,10 @@ use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+pub use self::passage::Passage;
 use self::reader::Landing;
-use self::visitor::{Leave, Ready, Visitor};
+pub use self::visitor::takes_tunnels;
+use self::visitor::{Leave, Purpose, Ready, Visitor};
 use crate::actors::session::{HubAccess, SessionError};
 use crate::rtc::{Channel, DataPlane, RtcConfig};
 use crate::wire::own::{OwnText, SPEAKS_OF_JOBS, VERSIONS};
@@ -55,8 +58,11 @@ pub enum VisitError {
     /// It has no words for what is asked.
     #[error("the worker {0} cannot be asked about jobs: it is not a Loaner, or an older one")]
     Foreign(String),
+    /// It has no words for tunnels.
+    #[error("the worker {0} takes no tunnels: it is not a Loaner, or an older one")]
+    NoTunnels(String),
     /// It does not let this client in.
-    #[error("the worker cannot be asked now: {0}")]
+    #[error("the worker lets nobody in now: {0}")]
     Refused(String),
     /// It did not answer, or the connection did not come up.
     #[error("no connection to the worker came up ({0})")]
@@ -97,10 +103,9 @@ pub enum VisitNews {
 
 /// A connection to a worker that answers questions about jobs.
 pub struct Visit {
-    addr: Addr<Visitor>,
+    there: There,
     channel: Channel,
     news: mpsc::Receiver<VisitNews>,
-    ended: oneshot::Receiver<()>,
     /// Results were asked for, and did not come yet.
     wanted: Arc<AtomicBool>,
 }
@@ -113,36 +118,13 @@ impl Visit {
     /// Why there is no connection.
     pub async fn begin(config: VisitConfig, output_dir: Option<&Path>) -> Result<Self, VisitError> {
         let (tell, news) = mpsc::channel(WAITING);
-        let (ready, mut is_ready) = mpsc::channel(STEPS);
-        let (end, ended) = oneshot::channel();
         let wanted = Arc::new(AtomicBool::new(false));
         let landing = output_dir.map(|dir| Landing::new(dir, wanted.clone()));
-        let addr = Visitor::start_for(config, landing, tell, ready, end);
-        let opened = async {
-            loop {
-                // Every step has its time; a step that is made is told.
-                match timeout(STEP, is_ready.recv()).await {
-                    Ok(Some(Ready::Step)) => {}
-                    Ok(Some(Ready::Channel(channel))) => return Ok(channel),
-                    Ok(Some(Ready::Failed(error))) => return Err(error),
-                    Ok(None) => return Err(VisitError::Lost),
-                    Err(_) => return Err(VisitError::NotConnected("no answer in time")),
-                }
-            }
-        };
-        let channel = match opened.await {
-            Ok(channel) => channel,
-            Err(error) => {
-                addr.do_send(Leave);
-                let _ = timeout(GOODBYE, ended).await;
-                return Err(error);
-            }
-        };
+        let (there, channel) = There::reach(config, Purpose::Jobs { landing, tell }).await?;
         let mut visit = Visit {
-            addr,
+            there,
             channel,
             news,
-            ended,
             wanted,
         };
         match visit.greet().await {
@@ -209,6 +191,46 @@ impl Visit {
 
     /// Says goodbye.
     pub async fn end(self) {
+        self.there.leave().await;
+    }
+}
+
+/// A connection that was made for a visit.
+struct There {
+    addr: Addr<Visitor>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl There {
+    /// Connects, until the channel is open.
+    async fn reach(config: VisitConfig, purpose: Purpose) -> Result<(Self, Channel), VisitError> {
+        let (ready, mut is_ready) = mpsc::channel(STEPS);
+        let (end, ended) = oneshot::channel();
+        let addr = Visitor::start_for(config, purpose, ready, end);
+        let there = There { addr, ended };
+        let opened = async {
+            loop {
+                // Every step has its time; a step that is made is told.
+                match timeout(STEP, is_ready.recv()).await {
+                    Ok(Some(Ready::Step)) => {}
+                    Ok(Some(Ready::Channel(channel))) => return Ok(channel),
+                    Ok(Some(Ready::Failed(error))) => return Err(error),
+                    Ok(None) => return Err(VisitError::Lost),
+                    Err(_) => return Err(VisitError::NotConnected("no answer in time")),
+                }
+            }
+        };
+        match opened.await {
+            Ok(channel) => Ok((there, channel)),
+            Err(error) => {
+                there.leave().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes it, and leaves the hub.
+    async fn leave(self) {
         self.addr.do_send(Leave);
         // A goodbye that nobody hears is none that anybody waits for.
         let _ = timeout(GOODBYE, self.ended).await;

@@ -2,6 +2,8 @@
 //!
 //! * [`network`] tells what becomes of this machine's network.
 //! * [`tube`] is a stream of messages that goes on over another connection when one is lost.
+//! * [`forward`] carries TCP streams.
 
+pub mod forward;
 pub mod network;
 pub mod tube;

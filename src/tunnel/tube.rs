@@ -18,7 +18,8 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::rtc::{Channel, DataPlane, RtcError};
+use crate::rtc::{Channel, DataPlane, Incoming, RtcError};
+use crate::tunnel::forward::Carrier;
 
 pub use count::Impossible;
 pub use words::Word;
@@ -255,6 +256,20 @@ impl Shared {
     /// The next message for the present channel.
     fn next(&self) -> Option<Bytes> {
         self.sent().next()
+    }
+}
+
+impl Carrier for Tube {
+    async fn send(&self, message: Bytes) -> Result<(), RtcError> {
+        Tube::send(self, message).await
+    }
+
+    async fn recv(&self) -> Option<Incoming> {
+        Tube::recv(self).await.map(Incoming::Binary)
+    }
+
+    async fn closed(&self) {
+        Tube::closed(self).await;
     }
 }
 

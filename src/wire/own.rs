@@ -32,6 +32,11 @@ pub const VERSIONS: Versions = Versions {
     lowest: 1,
     highest: 2,
 };
+/// The property of a worker's registration that says which version of the frames of tunnels it speaks
+/// ([`tunnel::forward`](crate::tunnel::forward)), whatever its policy allows.
+pub const TUNNELS: &str = "loaner_tunnels";
+/// The version that this program speaks.
+pub const TUNNELS_VERSION: u32 = 1;
 /// From this version on, a worker speaks of jobs in these words too, and not only of files.
 pub const SPEAKS_OF_JOBS: u32 = 2;
 /// Jobs that are listed at most.

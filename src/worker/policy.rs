@@ -14,6 +14,10 @@
 //! time_limit = "2h"
 //! gpu_memory = "8 GB"
 //! disk = "10 GB"
+//!
+//! [[tunnel]]
+//! to = ["localhost:8888", "127.0.0.1:6006-6010"] # what clients may connect to through this worker
+//! rooms = ["4fad4e39"]                       # as above, and `users` too
 //! ```
 //!
 //! What no rule allows is refused; of several that allow it, the first one counts. In a command, `*` alone stands for any
@@ -21,6 +25,7 @@
 //! `/`. A rule says which program is run with which words, and not what a script does that comes with the package.
 
 mod rule;
+mod tunnel;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -35,6 +40,7 @@ use super::jobs::manifest::Resources;
 use super::jobs::names::shown;
 use super::jobs::plan::{Plan, PlanKind};
 use super::mistake::{self, Mistake};
+use crate::tunnel::forward::AllowList;
 
 /// Largest policy that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -76,6 +82,15 @@ pub struct Asker {
     pub user: String,
 }
 
+impl Asker {
+    /// Whether a rule is for them that is for these rooms and users; without a list, for all.
+    fn is_among(&self, rooms: Option<&[String]>, users: Option<&[String]>) -> bool {
+        let among =
+            |list: Option<&[String]>, one: &String| list.is_none_or(|list| list.contains(one));
+        among(rooms, &self.room) && among(users, &self.user)
+    }
+}
+
 /// Why a job is not run, in a sentence that says what its owner would have to do.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
@@ -99,6 +114,7 @@ pub struct Policy {
     /// Variables of the worker's own that every job gets.
     env: Vec<String>,
     rules: Vec<Rule>,
+    tunnels: Vec<tunnel::Rule>,
 }
 
 /// Where a policy comes from: who is refused is told what would change that.
@@ -116,6 +132,8 @@ struct Raw {
     env: rule::Names,
     #[serde(default)]
     allow: Vec<toml::Spanned<rule::RawRule>>,
+    #[serde(default)]
+    tunnel: Vec<toml::Spanned<tunnel::RawRule>>,
 }
 
 impl Policy {
@@ -125,6 +143,7 @@ impl Policy {
             origin: Origin::Default,
             env: Vec::new(),
             rules: vec![Rule::recipe()],
+            tunnels: Vec::new(),
         }
     }
 
@@ -134,6 +153,7 @@ impl Policy {
             origin: Origin::AllCommands,
             env: Vec::new(),
             rules: vec![Rule::recipe(), Rule::any_command()],
+            tunnels: Vec::new(),
         }
     }
 
@@ -166,11 +186,28 @@ impl Policy {
             let start = rule.span().start;
             Rule::new(rule.into_inner()).map_err(|message| Mistake::at(text, start, &message))
         });
+        let tunnels = raw.tunnel.into_iter().map(|rule| {
+            let start = rule.span().start;
+            tunnel::Rule::new(rule.into_inner(), start)
+                .map_err(|(at, message)| Mistake::at(text, at, &message))
+        });
         Ok(Policy {
             origin: Origin::File,
             env: raw.env.0,
             rules: rules.collect::<Result<_, _>>()?,
+            tunnels: tunnels.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Where somebody may connect to through this worker: nowhere, unless a rule says so.
+    pub fn tunnels(&self, asker: &Asker) -> AllowList {
+        let rules = self.tunnels.iter().filter(|rule| rule.is_for(asker));
+        let places = rules.flat_map(tunnel::Rule::places).cloned().collect();
+        let refusal = match self.origin {
+            Origin::Default | Origin::AllCommands => "this worker allows no tunnels, as to",
+            Origin::File => "this worker's policy does not allow you tunnels to",
+        };
+        AllowList::new(places, refusal)
     }
 
     /// Whether a plan may be run, and on which terms.

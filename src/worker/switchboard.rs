@@ -9,6 +9,7 @@ pub(crate) mod ice;
 mod ledger;
 mod links;
 mod mail;
+mod tunnels;
 mod visits;
 mod wishes;
 
@@ -40,8 +41,8 @@ use crate::charts::{JobId, PeerId};
 use crate::rtc::{DataPlane, RtcConfig};
 use crate::wire::{JobChange, JobRequest, PeerMessage, SessionString, ToHub};
 
-/// Connections that may be open at a time: the holder's, visits, and some that linger or are being closed.
-const MAX_LINKS: usize = 24;
+/// Connections that may be open at a time: the holder's, visits, tunnels, and some that linger or are being closed.
+const MAX_LINKS: usize = 32;
 
 /// Candidates that are kept with an offer. Real peers have a few per interface.
 const MAX_CANDIDATES: usize = 64;
@@ -64,8 +65,18 @@ struct Link {
     addr: Addr<PeerActor>,
     /// Whose it is.
     user: String,
+    purpose: Purpose,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Its client may have a job here.
+    Work,
     /// Its client asks about jobs, and has none here by this connection.
-    visits: bool,
+    Questions,
+    /// Its client connects to programs of this machine.
+    Tunnel,
 }
 
 /// An offer that waits for the availability's word.
@@ -106,6 +117,7 @@ pub struct Worker {
     told: Option<SessionString>,
     links: HashMap<LinkId, Link>,
     visits: visits::Visits,
+    tunnels: tunnels::Tunnels,
     next_link: u64,
     job: Option<CurrentJob>,
     /// Requests that wait for the availability's word, and what they are about.
@@ -193,6 +205,7 @@ impl Worker {
                 told: None,
                 links: HashMap::new(),
                 visits: visits::Visits::default(),
+                tunnels: tunnels::Tunnels::default(),
                 next_link: 1,
                 job: None,
                 requests: HashMap::new(),
@@ -250,8 +263,11 @@ impl Worker {
         if self.links.is_empty() {
             self.leave_hub(ctx);
         } else {
-            for link in self.links.values() {
-                link.addr.do_send(Feed(PeerInput::Close));
+            for (id, link) in &self.links {
+                // A tunnel says goodbye, and is closed after that.
+                if !self.tunnels.end(*id) {
+                    link.addr.do_send(Feed(PeerInput::Close));
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{Client, Link};
 use crate::actors::Feed;
-use crate::actors::peer::{Dial, LinkEvent, LinkId, LinkNews, connect};
+use crate::actors::peer::{CHANNEL_LABEL, Dial, LinkEvent, LinkId, LinkNews, connect};
 use crate::actors::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
 use crate::charts::PeerId;
 use crate::charts::peer::{Input as PeerInput, Lost};
@@ -34,6 +34,7 @@ impl Client {
             link: id,
             peer: PeerId::from(self.worker_id()),
             offer: None,
+            label: CHANNEL_LABEL,
             config: RtcConfig {
                 trickle: self.worker_is_ours(),
                 ..self.rtc.clone()

@@ -6,7 +6,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::reader::{Landing, Reader};
 use super::{VisitConfig, VisitError, VisitNews};
 use crate::actors::peer::{
-    Dial, LinkEvent, LinkId, LinkNews, PeerActor, RemoteAnswer, RemoteCandidate, connect,
+    CHANNEL_LABEL, Dial, LinkEvent, LinkId, LinkNews, PeerActor, RemoteAnswer, RemoteCandidate,
+    connect,
 };
 use crate::actors::session::{Send, SessionActor, SessionNews, session};
 use crate::actors::transfer::{Direction, Milestones, TransferEnded, transfer};
@@ -16,8 +17,9 @@ use crate::charts::peer::Input as PeerInput;
 use crate::charts::session::Input as SessionInput;
 use crate::client::switchboard::describe::describe;
 use crate::rtc::{Channel, RtcConfig};
-use crate::wire::own::{PROPERTY, SPEAKS_OF_JOBS, Versions};
-use crate::wire::{FromHub, PeerMessage, ToHub};
+use crate::tunnel::forward;
+use crate::wire::own::{PROPERTY, SPEAKS_OF_JOBS, TUNNELS, Versions};
+use crate::wire::{FromHub, Metadata, PeerMessage, ToHub};
 use crate::worker::{candidate_value, ice_servers};
 
 /// It is enough.
@@ -37,9 +39,22 @@ pub(super) enum Ready {
     Failed(VisitError),
 }
 
+/// What a visit is for.
+pub(super) enum Purpose {
+    /// Questions about jobs: the answers go there, and results to the landing.
+    Jobs {
+        landing: Option<Landing>,
+        tell: mpsc::Sender<VisitNews>,
+    },
+    /// A tunnel: what its channel carries is nothing to the visitor.
+    Tunnel,
+}
+
 /// Makes the connection.
 pub(super) struct Visitor {
     config: VisitConfig,
+    /// It is for a tunnel.
+    tunnel: bool,
     landing: Option<Landing>,
     session: Addr<SessionActor>,
     peer_id: String,
@@ -59,11 +74,14 @@ pub(super) struct Visitor {
 impl Visitor {
     pub fn start_for(
         config: VisitConfig,
-        landing: Option<Landing>,
-        tell: mpsc::Sender<VisitNews>,
+        purpose: Purpose,
         ready: mpsc::Sender<Ready>,
         end: oneshot::Sender<()>,
     ) -> Addr<Self> {
+        let (landing, tell, tunnel) = match purpose {
+            Purpose::Jobs { landing, tell } => (landing, Some(tell), false),
+            Purpose::Tunnel => (None, None, true),
+        };
         Visitor::create(move |ctx| {
             let session = session(
                 config.hub.clone(),
@@ -75,11 +93,12 @@ impl Visitor {
             );
             Visitor {
                 config,
+                tunnel,
                 landing,
                 session,
                 peer_id: String::new(),
-                fetched: Some(tell.clone()),
-                tell: Some(tell),
+                fetched: tell.clone(),
+                tell,
                 ready,
                 end: Some(end),
                 link: None,
@@ -104,6 +123,10 @@ impl Visitor {
             link: LinkId(1),
             peer: PeerId::from(self.worker()),
             offer: None,
+            label: match self.tunnel {
+                true => forward::CHANNEL_LABEL,
+                false => CHANNEL_LABEL,
+            },
             config: RtcConfig {
                 trickle: true,
                 ..self.config.rtc.clone()
@@ -149,6 +172,18 @@ impl Visitor {
     }
 }
 
+/// Whether a worker can be asked about jobs.
+fn speaks_of_jobs(metadata: &Metadata) -> bool {
+    Versions::of_property(metadata.properties.get(PROPERTY))
+        .is_some_and(|versions| versions.highest >= SPEAKS_OF_JOBS)
+}
+
+/// Whether a worker knows the frames of tunnels. A later version still speaks this one.
+pub fn takes_tunnels(metadata: &Metadata) -> bool {
+    let version = metadata.properties.get(TUNNELS);
+    version.is_some_and(|version| version.as_u64().is_some_and(|version| version > 0))
+}
+
 impl Actor for Visitor {
     type Context = Context<Self>;
 }
@@ -166,16 +201,21 @@ impl Handler<SessionNews> for Visitor {
                     return self.is_ready(Ready::Failed(VisitError::Absent(worker)));
                 }
                 let metadata = registered.peer_metadata.get(&worker);
-                let versions = metadata
-                    .and_then(|metadata| Versions::of_property(metadata.properties.get(PROPERTY)));
-                if versions.is_none_or(|versions| versions.highest < SPEAKS_OF_JOBS) {
-                    return self.is_ready(Ready::Failed(VisitError::Foreign(worker)));
-                }
+                let message = match self.tunnel {
+                    true if !metadata.is_some_and(takes_tunnels) => {
+                        return self.is_ready(Ready::Failed(VisitError::NoTunnels(worker)));
+                    }
+                    true => PeerMessage::Tunnel {},
+                    false if !metadata.is_some_and(speaks_of_jobs) => {
+                        return self.is_ready(Ready::Failed(VisitError::Foreign(worker)));
+                    }
+                    false => PeerMessage::Visit {},
+                };
                 self.is_ready(Ready::Step);
                 self.session.do_send(Send(ToHub::PeerMessage {
                     from_peer_id: self.peer_id.clone(),
                     to_peer_id: worker,
-                    payload: PeerMessage::Visit {}.to_value(),
+                    payload: message.to_value(),
                 }));
             }
             SessionNews::Registered(_) | SessionNews::Down => {}

@@ -64,6 +64,9 @@ pub enum PeerMessage {
     /// Client to worker, between Loaners only: may I connect, to ask about my jobs?
     #[serde(rename = "loaner_visit")]
     Visit {},
+    /// Client to worker, between Loaners only: may I connect, for a tunnel? Answered as a visit is.
+    #[serde(rename = "loaner_tunnel")]
+    Tunnel {},
     /// Worker to client: yes, an offer is welcome within a minute; or no.
     #[serde(rename = "loaner_visit_response")]
     VisitResponse {
@@ -130,6 +133,7 @@ impl PeerMessage {
                 error: JobError::parse(Fields(fields.need_object("error")?))?,
             },
             "loaner_visit" => Self::Visit {},
+            "loaner_tunnel" => Self::Tunnel {},
             "loaner_visit_response" => Self::VisitResponse {
                 accepted: fields.flag("accepted")?,
                 reason: fields.opt_text("reason")?,

@@ -441,3 +441,24 @@ proptest! {
         }
     }
 }
+
+/// What two Loaners say of visits and tunnels; a foreign peer never sees one.
+#[test]
+fn visits_and_tunnels_are_asked_for_and_answered() {
+    is_written_as(
+        &PeerMessage::Visit {},
+        json!({"app_message_type": "loaner_visit"}),
+    );
+    is_written_as(
+        &PeerMessage::Tunnel {},
+        json!({"app_message_type": "loaner_tunnel"}),
+    );
+    let refused = PeerMessage::VisitResponse {
+        accepted: false,
+        reason: Some("not now".to_owned()),
+    };
+    is_written_as(
+        &refused,
+        json!({"app_message_type": "loaner_visit_response", "accepted": false, "reason": "not now"}),
+    );
+}

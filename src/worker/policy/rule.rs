@@ -215,10 +215,7 @@ impl Rule {
 
     /// Whether it is meant for a room and a user.
     pub(super) fn is_for(&self, asker: &Asker) -> bool {
-        let among = |list: &Option<Vec<String>>, one: &String| {
-            list.as_ref().is_none_or(|list| list.contains(one))
-        };
-        among(&self.rooms, &asker.room) && among(&self.users, &asker.user)
+        asker.is_among(self.rooms.as_deref(), self.users.as_deref())
     }
 
     /// Whether it allows this program with these arguments.

@@ -197,6 +197,55 @@ fn variables_are_allowed_by_name() {
     );
 }
 
+/// Tunnels are denied unless a rule is for the room and the user, and what is denied quotes the rule that would allow it.
+#[tokio::test]
+async fn tunnels_by_room_and_user() {
+    let policy = Policy::parse(
+        "[[tunnel]]\nto = [\"localhost:8888\"]\nrooms = [\"r1\"]\n\
+         [[tunnel]]\nto = [\"127.0.0.1:22\", \"10.0.0.5:*\"]\nusers = [\"ann\"]\n",
+    )
+    .unwrap();
+    for (room, user, host, port, allowed) in [
+        ("r1", "bob", "localhost", 8888, true),
+        ("r2", "ann", "localhost", 8888, false),
+        ("r1", "ann", "localhost", 22, true),
+        ("r2", "ann", "10.0.0.5", 1, true),
+        ("r1", "bob", "localhost", 22, false),
+    ] {
+        let list = policy.tunnels(&who(room, user));
+        let found = list.addresses(host, port).await;
+        assert_eq!(found.is_ok(), allowed, "{room} {user} {host}:{port}");
+    }
+    let list = policy.tunnels(&who("r2", "bob"));
+    let told = list
+        .addresses("localhost", 8888)
+        .await
+        .unwrap_err()
+        .to_string();
+    let (said, rule) = told.split_once("[[tunnel]] ").unwrap();
+    assert!(
+        said.contains(
+            "this worker's policy does not allow you tunnels to localhost:8888; ask its owner"
+        ),
+        "{told}"
+    );
+    let policy = Policy::parse(&format!("[[tunnel]]\n{rule}\n")).unwrap();
+    let list = policy.tunnels(&Asker::default());
+    assert!(list.addresses("localhost", 8888).await.is_ok());
+    for policy in [Policy::recipes_only(), Policy::all_commands()] {
+        let list = policy.tunnels(&Asker::default());
+        let told = list
+            .addresses("127.0.0.1", 8888)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("this worker allows no tunnels") && told.contains("--policy"),
+            "{told}"
+        );
+    }
+}
+
 /// Of what is asked and what is allowed, the least is granted; of GPU memory, none above the rule's.
 #[test]
 fn limits() {
@@ -276,6 +325,22 @@ fn mistakes_are_told_with_their_place() {
             "leave set_env out",
         ),
         ("env = [\"A=B\"]\n", 1, 7, "no name of a variable"),
+        (
+            "[[tunnel]]\nrooms = [\"a\"]\n", 1, 1, "a tunnel needs places",
+        ),
+        ("\n[[tunnel]]\nto = []\n", 2, 1, "a tunnel needs places"),
+        (
+            "[[tunnel]]\nto = [\"localhost:8888\",\n  \"localhost\"]\n",
+            3,
+            3,
+            "has no host and port",
+        ),
+        (
+            "[[tunnel]]\nto = [\"a:1\"]\nuser = [\"ann\"]\n",
+            3,
+            1,
+            "did you mean `users`?",
+        ),
     ] {
         let error = Policy::parse(text).unwrap_err();
         assert!(error.message.contains(part), "{text}: {error}");

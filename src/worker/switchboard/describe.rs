@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::actors::availability::Published;
 use crate::charts::JobId;
 use crate::charts::availability::Status;
-use crate::wire::{DRAINING, Metadata, Register};
+use crate::wire::{DRAINING, Metadata, Register, own};
 use crate::worker::capabilities::{Capabilities, Reading};
 use crate::worker::paths::IoPaths;
 
@@ -19,6 +19,7 @@ pub(super) fn register(
     if let Some(paths) = paths {
         properties.insert("io_paths".to_owned(), paths.advertised());
     }
+    properties.insert(own::TUNNELS.to_owned(), json!(own::TUNNELS_VERSION));
     properties.extend(status_properties(published));
     Register {
         peer_id: String::new(),

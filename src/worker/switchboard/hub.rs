@@ -1,7 +1,7 @@
 //! What the hub says to a worker, and what other peers say through it.
 
 use super::ice::{ice_servers, refresh_in};
-use super::{MAX_CANDIDATES, MAX_USERS, Offer, Worker};
+use super::{MAX_CANDIDATES, MAX_USERS, Offer, Purpose, Worker};
 use crate::actors::Feed;
 use crate::actors::peer::RemoteCandidate;
 use crate::actors::session::SessionNews;
@@ -89,7 +89,10 @@ impl Worker {
                 let candidates = Vec::new();
                 self.offers.insert(from.clone(), Offer { sdp, candidates });
                 if self.visits.comes(&from) {
-                    return self.accept_offer(from, true, ctx);
+                    return self.accept_offer(from, Purpose::Questions, ctx);
+                }
+                if self.tunnels.comes(&from) {
+                    return self.accept_offer(from, Purpose::Tunnel, ctx);
                 }
                 self.availability
                     .do_send(Feed(AvailabilityInput::Offer { from }));
@@ -201,6 +204,7 @@ impl Worker {
                 }
             },
             PeerMessage::Visit {} => self.visit(from),
+            PeerMessage::Tunnel {} => self.tunnel(from),
             PeerMessage::Unknown { kind } => {
                 tracing::warn!(%from, kind, "a peer message of an unknown type")
             }

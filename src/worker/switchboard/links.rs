@@ -1,7 +1,7 @@
 //! What the connections of a worker say.
 
-use super::Worker;
 use super::ice::candidate_value;
+use super::{Purpose, Worker};
 use crate::actors::Feed;
 use crate::actors::peer::{LinkEvent, LinkId, LinkNews};
 use crate::charts::availability::Input as AvailabilityInput;
@@ -26,6 +26,9 @@ impl Handler<LinkNews> for Worker {
                 let Some(link) = self.links.get(&news.link) else {
                     return;
                 };
+                if link.purpose == Purpose::Tunnel {
+                    return self.tunnel_channel(news.link, channel, ctx);
+                }
                 let jobs = Jobs {
                     user: link.user.clone(),
                     records: self.settings.records.clone(),
@@ -33,7 +36,7 @@ impl Handler<LinkNews> for Worker {
                     fetch: ctx.address().recipient(),
                 };
                 let desk = Desk {
-                    visits: link.visits,
+                    visits: link.purpose == Purpose::Questions,
                     jobs,
                     announced: ctx.address().recipient(),
                     may_use: ctx.address().recipient(),
@@ -52,6 +55,7 @@ impl Handler<LinkNews> for Worker {
             LinkEvent::Closed => {
                 self.links.remove(&news.link);
                 self.visits.leaves(news.link);
+                self.tunnels.leaves(news.link);
                 self.advance_stop(ctx);
             }
         }
@@ -86,15 +90,15 @@ impl Worker {
         };
         let peer = link.peer.clone();
         tracing::info!(link = %id, %peer, ?why, "the connection is lost");
-        if link.visits {
+        if link.purpose != Purpose::Work {
             // It is over, though the connection takes a while to close.
             self.visits.leaves(id);
+            self.tunnels.leaves(id);
             return;
         }
-        let others = self
-            .links
-            .iter()
-            .any(|(other, link)| *other != id && link.peer == peer && !link.visits);
+        let others = self.links.iter().any(|(other, link)| {
+            *other != id && link.peer == peer && link.purpose == Purpose::Work
+        });
         if let Some(job) = &self.job
             && job.link == Some(id)
         {

@@ -29,16 +29,39 @@ const GRANTED: Duration = Duration::from_secs(60);
 /// Visits of one user at a time.
 const MAX_OF_USER: usize = 6;
 
-/// The visits of a worker.
-#[derive(Default)]
+/// Connections of one kind that need the worker's leave: those that have it, and those that are here.
 pub(super) struct Visits {
+    /// So many at a time.
+    most: usize,
+    /// So many of one user.
+    of_user: usize,
+    /// What is said to one more.
+    full: &'static str,
     /// Those that were granted, and have not come yet: since when, and whose.
     granted: HashMap<PeerId, (Instant, String)>,
     /// Those that are here, and whose.
     here: HashMap<LinkId, String>,
 }
 
+impl Default for Visits {
+    fn default() -> Self {
+        let full = "too many clients ask about their jobs just now; try again in a minute";
+        Visits::up_to(MAX_VISITS, MAX_OF_USER, full)
+    }
+}
+
 impl Visits {
+    /// So many at a time, and of one user; to one more is said that it is `full`.
+    pub(super) fn up_to(most: usize, of_user: usize, full: &'static str) -> Self {
+        Visits {
+            most,
+            of_user,
+            full,
+            granted: HashMap::new(),
+            here: HashMap::new(),
+        }
+    }
+
     /// Whether an offer of this peer is the visit that it was granted.
     pub(super) fn comes(&mut self, peer: &PeerId) -> bool {
         let granted = self.granted.remove(peer);
@@ -56,7 +79,7 @@ impl Visits {
     }
 
     /// Grants a visit, for a while.
-    fn grant(&mut self, peer: PeerId, user: String) -> Result<(), &'static str> {
+    pub(super) fn grant(&mut self, peer: PeerId, user: String) -> Result<(), &'static str> {
         self.granted
             .retain(|_, (since, _)| since.elapsed() < GRANTED);
         // Asked again, it is still the same.
@@ -66,10 +89,10 @@ impl Visits {
                 .values()
                 .chain(self.granted.values().map(|(_, user)| user))
         };
-        if users().count() >= MAX_VISITS
-            || users().filter(|other| **other == user).count() >= MAX_OF_USER
+        if users().count() >= self.most
+            || users().filter(|other| **other == user).count() >= self.of_user
         {
-            return Err("too many clients ask about their jobs just now; try again in a minute");
+            return Err(self.full);
         }
         self.granted.insert(peer, (Instant::now(), user));
         Ok(())
@@ -84,11 +107,16 @@ impl Worker {
             true => Some("the worker is shutting down"),
             false => self.visits.grant(from.clone(), user).err(),
         };
+        self.answer_visit(&from, refused);
+    }
+
+    /// Says whether a client may connect.
+    pub(super) fn answer_visit(&self, to: &PeerId, refused: Option<&str>) {
         let answer = PeerMessage::VisitResponse {
             accepted: refused.is_none(),
             reason: refused.map(str::to_owned),
         };
-        self.tell(&from, answer);
+        self.tell(to, answer);
     }
 
     /// The user of a peer; a hub that does not tell names users and peers alike.

@@ -1,11 +1,11 @@
 //! What the availability wants done.
 
 use super::describe::{refusal, status_properties};
-use super::{CurrentJob, Link, MAX_LINKS, Worker};
+use super::{CurrentJob, Link, MAX_LINKS, Purpose, Worker};
 use crate::actors::Feed;
 use crate::actors::availability::{Asked, Published};
 use crate::actors::job::{Admit, job};
-use crate::actors::peer::{Dial, LinkId, RemoteCandidate, connect};
+use crate::actors::peer::{CHANNEL_LABEL, Dial, LinkId, RemoteCandidate, connect};
 use crate::charts::availability::{Act, Status};
 use crate::charts::peer::Input as PeerInput;
 use crate::charts::{JobId, PeerId};
@@ -26,7 +26,7 @@ impl Handler<Asked> for Worker {
         match asked.0 {
             Act::AcceptJob { to, job } => self.accept_job(&to, job),
             Act::RejectJob { to, job, reason } => self.reject_job(&to, job, reason),
-            Act::AcceptOffer { from } => self.accept_offer(from, false, ctx),
+            Act::AcceptOffer { from } => self.accept_offer(from, Purpose::Work, ctx),
             Act::RefuseOffer { to, status } => self.refuse_offer(to, status),
             Act::AdmitPackage { from } => self.admit_package(from, ctx),
             Act::RefusePackage { from } => {
@@ -100,7 +100,7 @@ impl Worker {
         );
     }
 
-    pub(super) fn accept_offer(&mut self, from: PeerId, visits: bool, ctx: &mut Context<Self>) {
+    pub(super) fn accept_offer(&mut self, from: PeerId, purpose: Purpose, ctx: &mut Context<Self>) {
         let Some(offer) = self.offers.remove(&from) else {
             return;
         };
@@ -113,6 +113,7 @@ impl Worker {
             link: id,
             peer: from.clone(),
             offer: Some(offer.sdp),
+            label: CHANNEL_LABEL,
             config: self.rtc.clone(),
             plane: self.plane.clone(),
             owner: ctx.address().recipient(),
@@ -121,14 +122,17 @@ impl Worker {
         for candidate in offer.candidates {
             addr.do_send(RemoteCandidate(candidate));
         }
-        if visits {
-            self.visits.begins(id, self.user_of(&from));
+        let user = self.user_of(&from);
+        match purpose {
+            Purpose::Work => {}
+            Purpose::Questions => self.visits.begins(id, user),
+            Purpose::Tunnel => self.tunnels.begins(id, user),
         }
         let link = Link {
             user: self.user_of(&from),
             peer: from,
             addr,
-            visits,
+            purpose,
         };
         self.links.insert(id, link);
     }
@@ -248,7 +252,7 @@ impl Worker {
     }
 
     pub(super) fn release(&self, holder: &PeerId) {
-        let held = |link: &&Link| link.peer == *holder && !link.visits;
+        let held = |link: &&Link| link.peer == *holder && link.purpose == Purpose::Work;
         for link in self.links.values().filter(held) {
             link.addr.do_send(Feed(PeerInput::Close));
         }

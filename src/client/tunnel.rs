@@ -1,0 +1,334 @@
+//! Tunnels, from the client's side: it listens, connects to the worker, and connects again when that breaks.
+//!
+//! Listeners stay over a connection that breaks; the streams of that connection are reset with the reason. What makes
+//! one connection live longer lies beneath the [`Passage`] and changes nothing here.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::visit::{Passage, VisitConfig, VisitError};
+use crate::actors::session::SessionError;
+use crate::rtc::{Channel, DataPlane};
+use crate::tunnel::forward::{
+    Counts, Forward, Listener, MAX_STREAMS, Passed, Reason, Reset, Taken, Tunnel, refuse, too_many,
+};
+
+/// How long is waited before each new attempt to connect, in seconds; the last is repeated.
+const AGAIN: [u64; 6] = [1, 2, 4, 8, 16, 30];
+/// How long a connection that was accepted here waits for the worker.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// News that wait to be heard.
+const NEWS: usize = 1024;
+
+/// One thing worth showing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TunnelNews {
+    /// The worker is connected, and takes what comes.
+    Ready,
+    /// A connection goes through.
+    Opened {
+        /// Its number.
+        number: u64,
+        /// Where it goes.
+        forward: Forward,
+    },
+    /// It is over, or it never went through.
+    Closed {
+        /// Its number.
+        number: u64,
+        /// Where it was to go.
+        forward: Forward,
+        /// What went through, and why it broke if it did.
+        passed: Passed,
+    },
+    /// The worker is not connected any more, or could not be connected again.
+    Lost {
+        /// Why.
+        why: String,
+        /// In so many seconds it is tried again.
+        again: u64,
+    },
+    /// Nothing went through for so long that the worker is connected again only when something comes.
+    Asleep,
+}
+
+/// Why there is no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelError {
+    /// The worker could not be reached.
+    #[error(transparent)]
+    Visit(#[from] VisitError),
+    /// A port is taken here.
+    #[error(transparent)]
+    Taken(#[from] Taken),
+    /// The worker allows one of them to nobody, or not to this client, or broke off.
+    #[error(transparent)]
+    Denied(#[from] Reset),
+    /// A task of this process is gone: a defect.
+    #[error("a part of the client died: this is a defect of Loaner, and the log has its panic")]
+    Died,
+}
+
+/// Runs something where connections are handled.
+async fn on<T: Send + 'static>(
+    plane: &DataPlane,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, TunnelError> {
+    plane.spawn(work).await.map_err(|_| TunnelError::Died)
+}
+
+/// Tunnels to one worker.
+pub struct Tunnels {
+    config: VisitConfig,
+    listeners: Vec<Arc<Listener>>,
+    accepting: JoinSet<()>,
+    /// The way to the worker, while there is one.
+    way: Option<Way>,
+    current: watch::Sender<Option<Tunnel<Channel>>>,
+    /// A connection waits for the worker.
+    wanted: Arc<Notify>,
+    counts: Arc<Counts>,
+    tell: mpsc::Sender<TunnelNews>,
+}
+
+struct Way {
+    passage: Passage,
+    tunnel: Tunnel<Channel>,
+    listening: JoinHandle<Reset>,
+}
+
+impl Tunnels {
+    /// Begins to listen; what happens is told to the receiver. Whoever connects now is accepted once [`run`](Self::run)
+    /// has reached the worker.
+    ///
+    /// # Errors
+    /// When a port is taken.
+    pub async fn listen(
+        config: VisitConfig,
+        forwards: Vec<Forward>,
+    ) -> Result<(Self, mpsc::Receiver<TunnelNews>), TunnelError> {
+        let (tell, news) = mpsc::channel(NEWS);
+        let mut listeners = Vec::new();
+        for forward in forwards {
+            let listener = on(&config.plane, Listener::bind(forward)).await??;
+            listeners.push(Arc::new(listener));
+        }
+        let tunnels = Tunnels {
+            config,
+            listeners,
+            accepting: JoinSet::new(),
+            way: None,
+            current: watch::Sender::new(None),
+            wanted: Arc::default(),
+            counts: Arc::default(),
+            tell,
+        };
+        Ok((tunnels, news))
+    }
+
+    /// What is listened on.
+    pub fn listeners(&self) -> &[Arc<Listener>] {
+        &self.listeners
+    }
+
+    /// What has gone through so far.
+    pub fn counts(&self) -> Arc<Counts> {
+        self.counts.clone()
+    }
+
+    /// How many connections go through now.
+    pub fn live(&self) -> impl Fn() -> usize + 'static {
+        let current = self.current.subscribe();
+        move || current.borrow().as_ref().map_or(0, Tunnel::live)
+    }
+
+    /// Connects, in the current actix system, and again whenever that breaks, for as long as it is awaited. Dropped, it can
+    /// be [ended](Self::end).
+    ///
+    /// # Errors
+    /// Why the worker cannot be had at first, or never again.
+    pub async fn run(&mut self) -> Result<(), TunnelError> {
+        self.connect().await?;
+        let way = self.way.as_ref().ok_or(TunnelError::Died)?;
+        for listener in &self.listeners {
+            let (tunnel, forward) = (way.tunnel.clone(), listener.forward.clone());
+            on(
+                &self.config.plane,
+                async move { tunnel.ask(&forward).await },
+            )
+            .await??;
+        }
+        self.accept();
+        self.news(TunnelNews::Ready);
+        loop {
+            let why = self.broken().await?;
+            if why.reason == Reason::Idle {
+                self.news(TunnelNews::Asleep);
+                self.wanted.notified().await;
+                if self.connect().await.is_ok() {
+                    self.news(TunnelNews::Ready);
+                    continue;
+                }
+            }
+            self.again(why.to_string()).await?;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), VisitError> {
+        let passage = Passage::begin(self.config.clone()).await?;
+        let tunnel = Tunnel::new(passage.channel(), self.counts.clone());
+        let heard = tunnel.clone();
+        let listening = self.config.plane.spawn(async move { heard.listen().await });
+        self.current.send_replace(Some(tunnel.clone()));
+        self.way = Some(Way {
+            passage,
+            tunnel,
+            listening,
+        });
+        Ok(())
+    }
+
+    /// Waits until the way to the worker breaks; why.
+    async fn broken(&mut self) -> Result<Reset, TunnelError> {
+        let way = self.way.as_mut().ok_or(TunnelError::Died)?;
+        let why = (&mut way.listening).await.map_err(|_| TunnelError::Died)?;
+        self.current.send_replace(None);
+        if let Some(way) = self.way.take() {
+            way.passage.end().await;
+        }
+        Ok(why)
+    }
+
+    /// Connects again, as often as it takes.
+    async fn again(&mut self, mut why: String) -> Result<(), TunnelError> {
+        let mut waits = AGAIN.iter().copied();
+        let mut again = AGAIN[0];
+        loop {
+            again = waits.next().unwrap_or(again);
+            self.news(TunnelNews::Lost { why, again });
+            tokio::time::sleep(Duration::from_secs(again)).await;
+            match self.connect().await {
+                Ok(()) => {
+                    self.news(TunnelNews::Ready);
+                    return Ok(());
+                }
+                Err(error) if is_final(&error) => return Err(error.into()),
+                Err(error) => why = error.to_string(),
+            }
+        }
+    }
+
+    fn news(&self, news: TunnelNews) {
+        // Who does not listen does not want to know.
+        let _ = self.tell.try_send(news);
+    }
+
+    /// Accepts what comes, from now on.
+    fn accept(&mut self) {
+        let free = Arc::new(Semaphore::new(MAX_STREAMS));
+        let numbers = Arc::default();
+        for listener in &self.listeners {
+            let acceptor = Acceptor {
+                listener: listener.clone(),
+                current: self.current.subscribe(),
+                wanted: self.wanted.clone(),
+                free: free.clone(),
+                numbers: Arc::clone(&numbers),
+                tell: self.tell.clone(),
+            };
+            self.accepting
+                .spawn_on(acceptor.run(), self.config.plane.handle());
+        }
+    }
+
+    /// Closes listeners and streams, and tells the worker.
+    pub async fn end(mut self) {
+        self.accepting.shutdown().await;
+        self.listeners.clear();
+        if let Some(way) = self.way.take() {
+            let tunnel = way.tunnel.clone();
+            // What cannot be told is noticed.
+            let _ = on(&self.config.plane, async move { tunnel.end().await }).await;
+            way.passage.end().await;
+        }
+    }
+}
+
+/// Whether it is no use to try again.
+fn is_final(error: &VisitError) -> bool {
+    match error {
+        VisitError::Hub(SessionError::Unreachable { .. } | SessionError::Timeout(_)) => false,
+        VisitError::Hub(_) | VisitError::Foreign(_) | VisitError::NoTunnels(_) => true,
+        _ => false,
+    }
+}
+
+/// Accepts the connections of one tunnel.
+struct Acceptor {
+    listener: Arc<Listener>,
+    current: watch::Receiver<Option<Tunnel<Channel>>>,
+    wanted: Arc<Notify>,
+    free: Arc<Semaphore>,
+    numbers: Arc<std::sync::atomic::AtomicU64>,
+    tell: mpsc::Sender<TunnelNews>,
+}
+
+impl Acceptor {
+    async fn run(self) {
+        let mut carrying = JoinSet::new();
+        let acceptor = Arc::new(self);
+        loop {
+            let tcp = acceptor.listener.accept().await;
+            while carrying.try_join_next().is_some() {}
+            let number = 1 + acceptor
+                .numbers
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            match acceptor.free.clone().try_acquire_owned() {
+                Ok(place) => {
+                    let acceptor = acceptor.clone();
+                    carrying.spawn(async move {
+                        let _place = place;
+                        let passed = acceptor.carry(number, tcp).await;
+                        acceptor.closed(number, passed);
+                    });
+                }
+                Err(_) => acceptor.closed(number, refuse(tcp, too_many())),
+            }
+        }
+    }
+
+    async fn carry(&self, number: u64, tcp: TcpStream) -> Passed {
+        let mut current = self.current.clone();
+        self.wanted.notify_one();
+        let tunnel = async {
+            let tunnel = current.wait_for(Option::is_some).await;
+            tunnel.ok().and_then(|tunnel| tunnel.clone())
+        };
+        let tunnel = timeout(PATIENCE, tunnel).await.ok().flatten();
+        let Some(tunnel) = tunnel else {
+            let words = "the worker is not connected just now";
+            return refuse(tcp, Reset::new(Reason::Lost, words));
+        };
+        let forward = &self.listener.forward;
+        let opened = || {
+            let forward = forward.clone();
+            let _ = self.tell.try_send(TunnelNews::Opened { number, forward });
+        };
+        tunnel.carry(tcp, forward, opened).await
+    }
+
+    fn closed(&self, number: u64, passed: Passed) {
+        // A listener that does not keep up misses some; the counts have all.
+        let _ = self.tell.try_send(TunnelNews::Closed {
+            number,
+            forward: self.listener.forward.clone(),
+            passed,
+        });
+    }
+}

@@ -1,0 +1,147 @@
+//! The worker's end: it connects to the places that its client may reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::carrier::Carrier;
+use super::flow::FIRST_WINDOW;
+use super::frame::Frame;
+use super::mux::{Counts, Heard, Mux, Side, too_many};
+use super::pump::{pump, tune};
+use super::reach::AllowList;
+use super::reason::{Reason, Reset};
+use super::stream::Stream;
+
+/// How long a tunnel may have no stream until it is ended; its client makes it again when it needs it.
+pub const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long a client may leave an answer unread that is owed to it.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Serves a client's tunnel until either side ends it; why it ended comes back. `ending` ends it from here.
+pub async fn serve<C: Carrier>(
+    carrier: C,
+    allowed: AllowList,
+    idle: Duration,
+    mut ending: oneshot::Receiver<Reset>,
+) -> Reset {
+    let counts = Arc::new(Counts::default());
+    let mux = Arc::new(Mux::new(carrier, Side::Worker, counts));
+    let unused = unused(&mux, idle);
+    tokio::pin!(unused);
+    let end = loop {
+        let heard = tokio::select! {
+            heard = mux.next() => heard,
+            reset = &mut unused => break reset,
+            Ok(reset) = &mut ending => break reset,
+        };
+        match heard {
+            Ok(Heard::Nothing) => {}
+            Ok(Heard::Open { stream, host, port }) => {
+                tokio::spawn(open(mux.clone(), stream, allowed.clone(), host, port));
+            }
+            Ok(Heard::Ask { stream, host, port }) => {
+                tokio::spawn(answer(mux.clone(), stream, allowed.clone(), host, port));
+            }
+            Ok(Heard::TooMany(stream)) => {
+                let reset = too_many();
+                let full = mux.send(Frame::Reset { stream, reset }.encode());
+                if !matches!(timeout(ANSWER, full).await, Ok(Ok(()))) {
+                    break Reset::lost();
+                }
+            }
+            Ok(Heard::Goodbye(reset)) => {
+                mux.over(&reset);
+                return reset;
+            }
+            Err(reset) => break reset,
+        }
+    };
+    mux.over(&end);
+    mux.goodbye(end.clone()).await;
+    end
+}
+
+/// Waits until there has been no stream for this long.
+async fn unused<C: Carrier>(mux: &Mux<C>, idle: Duration) -> Reset {
+    loop {
+        let due = mux.unused_since().unwrap_or_else(Instant::now) + idle;
+        tokio::time::sleep_until(due).await;
+        if mux
+            .unused_since()
+            .is_some_and(|since| since.elapsed() >= idle)
+        {
+            let words = "nothing went through the tunnel for a long time";
+            return Reset::new(Reason::Idle, words);
+        }
+    }
+}
+
+async fn open<C: Carrier>(
+    mux: Arc<Mux<C>>,
+    stream: Arc<Stream>,
+    allowed: AllowList,
+    host: String,
+    port: u16,
+) {
+    let live = mux.hold(stream);
+    let connected = tokio::select! {
+        connected = allowed.connect(&host, port) => connected,
+        // Its client does not want it any more.
+        _ = live.stream.was_reset() => return,
+    };
+    let id = live.stream.id;
+    let frame = match &connected {
+        Ok(_) => Frame::Opened {
+            stream: id,
+            credit: FIRST_WINDOW,
+        },
+        Err(reset) => Frame::Reset {
+            stream: id,
+            reset: reset.clone(),
+        },
+    };
+    match &connected {
+        Ok(_) => tracing::debug!(host, port, "a client is connected to this place"),
+        Err(reset) => {
+            tracing::info!(
+                host,
+                port,
+                reason = reset.reason.as_str(),
+                "a client is not connected to this place"
+            );
+        }
+    }
+    if let (Ok(tcp), Ok(())) = (connected, mux.send(frame.encode()).await) {
+        tune(&tcp);
+        let passed = pump(&live, tcp, "at the worker").await;
+        tracing::debug!(
+            host,
+            port,
+            sent = passed.sent,
+            received = passed.received,
+            "a connection is over"
+        );
+    }
+}
+
+async fn answer<C: Carrier>(
+    mux: Arc<Mux<C>>,
+    stream: Arc<Stream>,
+    allowed: AllowList,
+    host: String,
+    port: u16,
+) {
+    let live = mux.hold(stream);
+    let stream = live.stream.id;
+    let found = timeout(super::reach::CONNECT, allowed.addresses(&host, port)).await;
+    let frame = match found {
+        Ok(Err(reset)) if reset.reason == Reason::Denied => Frame::Reset { stream, reset },
+        // A host that is not to be found now may be there when it is needed.
+        _ => Frame::Allowed { stream },
+    };
+    // Who is gone needs no answer.
+    let _ = mux.send(frame.encode()).await;
+}

@@ -1,0 +1,155 @@
+//! Clients that do not keep to the rules, and how many there may be.
+
+use bytes::Bytes;
+use loaner::rtc::{Channel, Connection, DataPlane, Incoming, RtcConfig, RtcEvent};
+use loaner::tunnel::forward::{CHANNEL_LABEL, Frame, MAX_DATA, Reason, Reset};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::support::{PATIENCE, Peer};
+use super::{Through, lab, local, target};
+
+/// A connection for a tunnel, by hand.
+struct ByHand {
+    _connection: Connection,
+    _events: mpsc::Receiver<RtcEvent>,
+    channel: Channel,
+}
+
+impl ByHand {
+    /// After the worker's leave.
+    async fn connect(peer: &mut Peer, worker: &str) -> ByHand {
+        peer.message(worker, json!({ "app_message_type": "loaner_tunnel" }));
+        let answer = peer.hear_message("loaner_visit_response").await;
+        assert_eq!(answer["accepted"], true, "{answer}");
+        let plane = DataPlane::start().unwrap();
+        let (connection, events) = Connection::open(&plane, &RtcConfig::default())
+            .await
+            .unwrap();
+        let channel = connection.create_channel(CHANNEL_LABEL).await.unwrap();
+        let sdp = connection.offer().await.unwrap();
+        peer.say(json!({ "type": "offer", "sender": peer.id, "target": worker, "sdp": sdp }));
+        let answer = peer.hear("answer").await;
+        connection
+            .accept_answer(answer["sdp"].as_str().unwrap())
+            .await
+            .unwrap();
+        timeout(PATIENCE, channel.opened()).await.unwrap().unwrap();
+        ByHand {
+            _connection: connection,
+            _events: events,
+            channel,
+        }
+    }
+
+    async fn say(&self, frame: Frame) {
+        self.channel.send_binary(frame.encode()).await.unwrap();
+    }
+
+    /// The goodbye that follows.
+    async fn goodbye(&self) -> Reset {
+        let goodbye = async {
+            loop {
+                match self.channel.recv().await {
+                    Some(Incoming::Binary(message)) => {
+                        if let Ok(Frame::Goodbye(reset)) = Frame::decode(message) {
+                            return reset;
+                        }
+                    }
+                    other => panic!("no goodbye but {other:?}"),
+                }
+            }
+        };
+        timeout(PATIENCE, goodbye).await.expect("no goodbye")
+    }
+}
+
+/// A client that sends more than it may, or what is no frame, is told so and thrown out; the tunnel of another client goes on.
+#[actix_rt::test]
+async fn a_client_that_breaks_the_rules_is_thrown_out_and_others_are_not() {
+    let through = Through::new().await;
+    let lab = &through.lab;
+    let open = || Frame::Open {
+        stream: 1,
+        credit: 1,
+        host: "localhost".to_owned(),
+        port: through.remote,
+    };
+    for beyond in [true, false] {
+        let mut peer = lab.peer("client").await;
+        let client = ByHand::connect(&mut peer, &lab.worker_id).await;
+        client.say(open()).await;
+        let _there = super::accept(&through.target).await;
+        if beyond {
+            // More than the program's socket and all windows take, of which none is read.
+            for _ in 0..(32 << 20) / MAX_DATA {
+                let data = Frame::Data {
+                    stream: 1,
+                    bytes: vec![0; MAX_DATA].into(),
+                };
+                if client.channel.send_binary(data.encode()).await.is_err() {
+                    break;
+                }
+            }
+        } else {
+            client
+                .channel
+                .send_binary(Bytes::from_static(b"\xffgarbage"))
+                .await
+                .unwrap();
+        }
+        let reset = client.goodbye().await;
+        assert_eq!(reset.reason, Reason::Protocol, "{reset}");
+        timeout(PATIENCE, client.channel.closed())
+            .await
+            .expect("it is not closed");
+        peer.leave().await;
+    }
+    through.connect().await;
+}
+
+/// Tunnels are bounded, for one user and in all: one more is refused with the reason, and jobs are not affected.
+#[actix_rt::test]
+async fn tunnels_are_bounded() {
+    let (_target, remote) = target().await;
+    let lab = lab(&[local(remote)]).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut peer = lab.peer("client").await;
+        clients.push((ByHand::connect(&mut peer, &lab.worker_id).await, peer));
+    }
+    let mut peer = lab.peer("client").await;
+    peer.message(
+        &lab.worker_id,
+        json!({ "app_message_type": "loaner_tunnel" }),
+    );
+    let answer = peer.hear_message("loaner_visit_response").await;
+    assert_eq!(answer["accepted"], false, "{answer}");
+    assert!(
+        answer["reason"]
+            .as_str()
+            .unwrap()
+            .contains("as many tunnels as it takes"),
+        "{answer}"
+    );
+    // Questions about jobs have a count of their own.
+    peer.message(
+        &lab.worker_id,
+        json!({ "app_message_type": "loaner_visit" }),
+    );
+    let answer = peer.hear_message("loaner_visit_response").await;
+    assert_eq!(answer["accepted"], true, "{answer}");
+    assert_eq!(
+        lab.shown().await.unwrap()["metadata"]["properties"]["status"],
+        "available"
+    );
+    // One that leaves makes room.
+    let (gone, _peer) = clients.pop().unwrap();
+    gone._connection.close().await;
+    super::support::until("there is room", PATIENCE, || {
+        lab.worker.log_count("a tunnel is over") > 0
+    })
+    .await;
+    ByHand::connect(&mut peer, &lab.worker_id).await;
+}
