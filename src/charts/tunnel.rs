@@ -28,9 +28,9 @@ use super::machine::{self, Bound, any, statechart};
 pub use ledger::{BACKOFF, Ledger, RESTARTS, STABLE, WINDOW};
 pub use status::Status;
 pub use vocabulary::{
-    AGAIN, ANSWER, Act, BUSY, CHECK, CONNECT, Change, DETACH, ICE_LAG, IDLE, Input, JOB_PATIENCE,
-    LEAST, LOOK, MOVED, OFFER, PATIENCE, Public, REBUILD, REPLY, Reason, Refusal, Role, SETTLE,
-    SUSPECT, Settings, Timer, Verdict, WEIGH, WISH, YOUNG,
+    AGAIN, ANSWER, ASK_AGAIN, Act, BUSY, CHECK, CONNECT, Change, DETACH, ICE_LAG, IDLE, Input,
+    JOB_PATIENCE, LEAST, LOOK, MOVED, OFFER, PATIENCE, Public, REBUILD, REPLY, Reason, Refusal,
+    Role, SETTLE, SUSPECT, Settings, Timer, Verdict, WEIGH, WISH, YOUNG,
 };
 
 use generation::Generation;
@@ -329,16 +329,14 @@ impl Rules {
 
     #[action]
     fn enter_awaiting_offer(&mut self, rebuild: &mut bool, context: &mut Out) {
-        context.act(Act::AskForRestart {
-            generation: self.generation.0,
-            rebuild: *rebuild,
-        });
         context.arm(Timer::Wish, WISH);
+        self.ask(context, *rebuild);
     }
 
     #[action]
     fn leave_awaiting_offer(context: &mut Out) {
         context.cancel(Timer::Wish);
+        context.cancel(Timer::Again);
     }
 
     #[state(
@@ -352,7 +350,7 @@ impl Rules {
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
-        self.when_awaiting_offer(context, event)
+        self.when_awaiting_offer(*rebuild, context, event)
     }
 
     #[action]

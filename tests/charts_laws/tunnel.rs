@@ -173,7 +173,8 @@ proptest! {
             if let Effect::Arm(timer, time) = effect {
                 let most = match timer {
                     Timer::Look | Timer::Answer | Timer::Settle => 1,
-                    Timer::Suspect | Timer::Again => 1,
+                    Timer::Suspect => 1,
+                    Timer::Again => 2,
                     Timer::Reply | Timer::Check => 3,
                     Timer::Wish => 10,
                     Timer::Offer => 5,

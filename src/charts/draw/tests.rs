@@ -9,9 +9,9 @@ use crate::charts::explore::{Deed, Row, Seen, TimerUse};
 use crate::charts::machine::{Bound, StateSpec};
 use crate::wire::close::CloseCode;
 
-const CHARTS: [&str; 9] = [
+const CHARTS: [&str; 10] = [
     "session", "availability", "peer", "ice_watchdog", "keep_alive", "job", "transfer",
-    "submission", "hub_connection",
+    "submission", "hub_connection", "tunnel",
 ];
 /// The index and the close codes.
 const OTHER_PAGES: usize = 2;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::{AGAIN, Act, Input, Out, Reason, Rules, SETTLE, State, Timer};
+use super::{AGAIN, ASK_AGAIN, Act, Input, Out, Reason, Rules, SETTLE, State, Timer};
 use crate::charts::machine::any;
 
 impl Rules {
@@ -72,13 +72,27 @@ impl Rules {
         }
     }
 
+    /// Asks the initiator, and again while it is waited for.
+    pub(super) fn ask(&self, context: &mut Out, rebuild: bool) {
+        context.act(Act::AskForRestart {
+            generation: self.generation.0,
+            rebuild,
+        });
+        context.arm(Timer::Again, ASK_AGAIN);
+    }
+
     pub(super) fn when_awaiting_offer(
         &mut self,
+        rebuild: bool,
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
         match event {
             Input::StepFailed | Input::Fired(Timer::Wish) => fail_attempt(context, Duration::ZERO),
+            Input::Fired(Timer::Again) => {
+                self.ask(context, rebuild);
+                Handled
+            }
             Input::SignallingDown if self.learn(event) => cut_off(context),
             any![
                 Start, Quiet, Heard, Pong, PeerPing, Up, IceConnected, IceDisconnected, IceFailed,

@@ -34,6 +34,8 @@ pub const OFFER: Duration = Duration::from_secs(5);
 pub const REPLY: Duration = Duration::from_secs(3);
 /// How long the other side may take to offer what it was asked for.
 pub const WISH: Duration = Duration::from_secs(10);
+/// How often it is asked meanwhile: the hub may lose a wish.
+pub const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a restart may take to move data in both directions.
 pub const CHECK: Duration = Duration::from_secs(3);
 /// How often a ping is sent meanwhile.
@@ -238,7 +240,7 @@ pub enum Timer {
     Backoff,
     /// Until the loss is too old for an ICE restart.
     Young,
-    /// Until the next ping.
+    /// Until the next ping, or until the wish is said again.
     Again,
     /// Until the tube is given up.
     Patience,
