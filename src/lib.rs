@@ -11,6 +11,7 @@
 //! * [`rtc`] **carries**: the only place that names the WebRTC stack.
 //! * [`identity`] keeps who this machine is at a hub.
 //! * [`doctor`] looks at a machine and its way to a hub.
+//! * [`tunnel`] keeps a connection through changes of the network.
 //! * [`files`] stream file bytes between channel and disk, beside the actors.
 //! * [`worker`], [`hub`] and [`client`] are the three parts, assembled.
 //!
@@ -24,5 +25,6 @@ pub mod files;
 pub mod hub;
 pub mod identity;
 pub mod rtc;
+pub mod tunnel;
 pub mod wire;
 pub mod worker;
