@@ -162,7 +162,7 @@ async fn a_goodbye_is_the_last_word() {
     near.farewell().await;
     assert_eq!(near.send(message(0, 0)).await, Err(RtcError::Closed));
     assert_eq!(near.recv().await, None);
-    sign(&mut far_signs, |sign| *sign == Sign::PeerClosed).await;
+    sign(&mut far_signs, |sign| *sign == Sign::PeerClosed(1)).await;
     far.close();
     for number in 0..30 {
         assert_eq!(far.recv().await, Some(message(number, 1000)));

@@ -271,6 +271,10 @@ impl Show {
                 let why = printable(&why);
                 self.say(&event, &format!("{why}; trying again in {again} s"));
             }
+            TunnelNews::Interrupted => self.say(
+                &json!({ "event": "interrupted" }),
+                "The connection to the worker is lost and being replaced; what goes through the tunnels waits for it",
+            ),
             TunnelNews::Asleep => self.say(
                 &json!({ "event": "asleep" }),
                 "Nothing went through for long: the worker is connected again when something does",

@@ -1,7 +1,9 @@
-//! Tunnels, from the client's side: it listens, connects to the worker, and connects again when that breaks.
+//! Tunnels, from the client's side: it listens, and connects to the worker.
 //!
-//! Listeners stay over a connection that breaks; the streams of that connection are reset with the reason. What makes
-//! one connection live longer lies beneath the [`Passage`] and changes nothing here.
+//! The way to the worker is a tube: a connection that breaks is replaced, and streams wait for it and go on. Only what cannot
+//! be brought back for ten minutes is given up: then streams are reset, listeners stay, and the worker is connected anew.
+
+mod way;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,12 +14,17 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::visit::{Passage, VisitConfig, VisitError};
+use self::way::Way;
+use super::visit::{VisitConfig, VisitError};
 use crate::actors::session::SessionError;
-use crate::rtc::{Channel, DataPlane};
+use crate::actors::tunnel::News;
+use crate::charts::tunnel::Public;
+use crate::rtc::DataPlane;
 use crate::tunnel::forward::{
     Counts, Forward, Listener, MAX_STREAMS, Passed, Reason, Reset, Taken, Tunnel, refuse, too_many,
 };
+use crate::tunnel::network::NetworkWatcher;
+use crate::tunnel::tube::Tube;
 
 /// How long is waited before each new attempt to connect, in seconds; the last is repeated.
 const AGAIN: [u64; 6] = [1, 2, 4, 8, 16, 30];
@@ -54,6 +61,9 @@ pub enum TunnelNews {
         /// In so many seconds it is tried again.
         again: u64,
     },
+    /// The connection to the worker is lost, and being replaced. What goes through the tunnel waits, and goes on once it is
+    /// [ready](Self::Ready) again.
+    Interrupted,
     /// Nothing went through for so long that the worker is connected again only when something comes.
     Asleep,
 }
@@ -88,18 +98,19 @@ pub struct Tunnels {
     config: VisitConfig,
     listeners: Vec<Arc<Listener>>,
     accepting: JoinSet<()>,
+    network: NetworkWatcher,
     /// The way to the worker, while there is one.
-    way: Option<Way>,
-    current: watch::Sender<Option<Tunnel<Channel>>>,
+    open: Option<Open>,
+    current: watch::Sender<Option<Tunnel<Tube>>>,
     /// A connection waits for the worker.
     wanted: Arc<Notify>,
     counts: Arc<Counts>,
     tell: mpsc::Sender<TunnelNews>,
 }
 
-struct Way {
-    passage: Passage,
-    tunnel: Tunnel<Channel>,
+struct Open {
+    way: Way,
+    tunnel: Tunnel<Tube>,
     listening: JoinHandle<Reset>,
 }
 
@@ -120,10 +131,11 @@ impl Tunnels {
             listeners.push(Arc::new(listener));
         }
         let tunnels = Tunnels {
+            network: NetworkWatcher::new(config.plane.clone()),
             config,
             listeners,
             accepting: JoinSet::new(),
-            way: None,
+            open: None,
             current: watch::Sender::new(None),
             wanted: Arc::default(),
             counts: Arc::default(),
@@ -155,9 +167,9 @@ impl Tunnels {
     /// Why the worker cannot be had at first, or never again.
     pub async fn run(&mut self) -> Result<(), TunnelError> {
         self.connect().await?;
-        let way = self.way.as_ref().ok_or(TunnelError::Died)?;
+        let open = self.open.as_ref().ok_or(TunnelError::Died)?;
         for listener in &self.listeners {
-            let (tunnel, forward) = (way.tunnel.clone(), listener.forward.clone());
+            let (tunnel, forward) = (open.tunnel.clone(), listener.forward.clone());
             on(
                 &self.config.plane,
                 async move { tunnel.ask(&forward).await },
@@ -181,13 +193,13 @@ impl Tunnels {
     }
 
     async fn connect(&mut self) -> Result<(), VisitError> {
-        let passage = Passage::begin(self.config.clone()).await?;
-        let tunnel = Tunnel::new(passage.channel(), self.counts.clone());
+        let way = Way::begin(self.config.clone(), &self.network).await?;
+        let tunnel = Tunnel::new(way.tube.clone(), self.counts.clone());
         let heard = tunnel.clone();
         let listening = self.config.plane.spawn(async move { heard.listen().await });
         self.current.send_replace(Some(tunnel.clone()));
-        self.way = Some(Way {
-            passage,
+        self.open = Some(Open {
+            way,
             tunnel,
             listening,
         });
@@ -196,11 +208,27 @@ impl Tunnels {
 
     /// Waits until the way to the worker breaks; why.
     async fn broken(&mut self) -> Result<Reset, TunnelError> {
-        let way = self.way.as_mut().ok_or(TunnelError::Died)?;
-        let why = (&mut way.listening).await.map_err(|_| TunnelError::Died)?;
+        let Some(open) = &mut self.open else {
+            return Err(TunnelError::Died);
+        };
+        let why = loop {
+            let news = tokio::select! {
+                why = &mut open.listening => break why.map_err(|_| TunnelError::Died)?,
+                news = open.way.news() => news,
+            };
+            match news {
+                News::State(Public::Reconnecting) => tell(&self.tell, TunnelNews::Interrupted),
+                News::State(Public::Connected) => tell(&self.tell, TunnelNews::Ready),
+                News::GivenUp(reason) => {
+                    tracing::info!(%reason, "the worker is given up");
+                    open.way.tube.close();
+                }
+                _ => {}
+            }
+        };
         self.current.send_replace(None);
-        if let Some(way) = self.way.take() {
-            way.passage.end().await;
+        if let Some(open) = self.open.take() {
+            open.way.end().await;
         }
         Ok(why)
     }
@@ -225,8 +253,7 @@ impl Tunnels {
     }
 
     fn news(&self, news: TunnelNews) {
-        // Who does not listen does not want to know.
-        let _ = self.tell.try_send(news);
+        tell(&self.tell, news);
     }
 
     /// Accepts what comes, from now on.
@@ -251,13 +278,18 @@ impl Tunnels {
     pub async fn end(mut self) {
         self.accepting.shutdown().await;
         self.listeners.clear();
-        if let Some(way) = self.way.take() {
-            let tunnel = way.tunnel.clone();
+        if let Some(open) = self.open.take() {
+            let tunnel = open.tunnel.clone();
             // What cannot be told is noticed.
             let _ = on(&self.config.plane, async move { tunnel.end().await }).await;
-            way.passage.end().await;
+            open.way.end().await;
         }
     }
+}
+
+fn tell(to: &mpsc::Sender<TunnelNews>, news: TunnelNews) {
+    // Who does not listen does not want to know.
+    let _ = to.try_send(news);
 }
 
 /// Whether it is no use to try again.
@@ -272,7 +304,7 @@ fn is_final(error: &VisitError) -> bool {
 /// Accepts the connections of one tunnel.
 struct Acceptor {
     listener: Arc<Listener>,
-    current: watch::Receiver<Option<Tunnel<Channel>>>,
+    current: watch::Receiver<Option<Tunnel<Tube>>>,
     wanted: Arc<Notify>,
     free: Arc<Semaphore>,
     numbers: Arc<std::sync::atomic::AtomicU64>,

@@ -190,15 +190,21 @@ impl Visit {
     }
 
     /// Says goodbye.
-    pub async fn end(self) {
+    pub async fn end(mut self) {
         self.there.leave().await;
     }
 }
 
-/// A connection that was made for a visit.
+/// A connection that was made for a visit. Dropped, it is left without waiting for it.
 struct There {
     addr: Addr<Visitor>,
     ended: oneshot::Receiver<()>,
+}
+
+impl Drop for There {
+    fn drop(&mut self) {
+        self.addr.do_send(Leave);
+    }
 }
 
 impl There {
@@ -207,7 +213,7 @@ impl There {
         let (ready, mut is_ready) = mpsc::channel(STEPS);
         let (end, ended) = oneshot::channel();
         let addr = Visitor::start_for(config, purpose, ready, end);
-        let there = There { addr, ended };
+        let mut there = There { addr, ended };
         let opened = async {
             loop {
                 // Every step has its time; a step that is made is told.
@@ -230,9 +236,9 @@ impl There {
     }
 
     /// Closes it, and leaves the hub.
-    async fn leave(self) {
+    async fn leave(&mut self) {
         self.addr.do_send(Leave);
         // A goodbye that nobody hears is none that anybody waits for.
-        let _ = timeout(GOODBYE, self.ended).await;
+        let _ = timeout(GOODBYE, &mut self.ended).await;
     }
 }

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::rtc::{Channel, DataPlane, Incoming, RtcError};
 use crate::tunnel::forward::Carrier;
+use crate::wire::KEEP_ALIVE;
 
 pub use count::Impossible;
 pub use words::Word;
@@ -38,6 +39,9 @@ const OVERHEAD: usize = 64;
 /// Words that wait to be sent, and signs to be heard. What the other side asks for beyond that is passed over.
 const QUEUE: usize = 64;
 
+/// How often it is looked whether the connection was left.
+const LEAVING: Duration = Duration::from_millis(10);
+
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -52,8 +56,8 @@ pub enum Sign {
     PeerPing(u64),
     /// The channel of this generation is closed.
     Gone(u64),
-    /// The other side does not need it any more.
-    PeerClosed,
+    /// The other side does not need it any more; it said so on the connection of this generation.
+    PeerClosed(u64),
 }
 
 /// A message that waits, with its share of the room.
@@ -194,6 +198,14 @@ impl Tube {
         have
     }
 
+    /// Waits until it is closed and has left its connection.
+    pub async fn detached(&self) {
+        self.closed().await;
+        while !self.shared.carried.lock().await.is_empty() {
+            tokio::time::sleep(LEAVING).await;
+        }
+    }
+
     /// Goes on over this channel, the connection of this generation. The other side has so many messages; what it lacks is
     /// sent again.
     ///
@@ -270,6 +282,17 @@ impl Carrier for Tube {
 
     async fn closed(&self) {
         Tube::closed(self).await;
+    }
+}
+
+/// The first word on a channel, by which a tube begins or goes on; nothing where it is closed, or something else comes.
+pub async fn first_word(channel: &Channel) -> Option<Word> {
+    loop {
+        match channel.recv().await? {
+            Incoming::Binary(bytes) if bytes.as_ref() == KEEP_ALIVE => {}
+            Incoming::Binary(_) => return None,
+            Incoming::Text(text) => return Word::parse(&text),
+        }
     }
 }
 

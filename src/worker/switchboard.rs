@@ -39,6 +39,7 @@ use crate::charts::peer::Input as PeerInput;
 use crate::charts::session::Input as SessionInput;
 use crate::charts::{JobId, PeerId};
 use crate::rtc::{DataPlane, RtcConfig};
+use crate::tunnel::network::NetworkWatcher;
 use crate::wire::{JobChange, JobRequest, PeerMessage, SessionString, ToHub};
 
 /// Connections that may be open at a time: the holder's, visits, tunnels, and some that linger or are being closed.
@@ -100,6 +101,7 @@ pub struct Worker {
     capabilities: Capabilities,
     settings: Rc<JobSettings>,
     scratch: Rc<ScratchRoot>,
+    network: NetworkWatcher,
     plane: DataPlane,
     paths: Option<Arc<IoPaths>>,
     rtc: RtcConfig,
@@ -190,6 +192,7 @@ impl Worker {
                 capabilities,
                 settings: Rc::new(config.jobs),
                 scratch,
+                network: NetworkWatcher::new(config.plane.clone()),
                 plane: config.plane,
                 paths: config.paths,
                 rtc: config.rtc,

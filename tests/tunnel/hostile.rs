@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use loaner::rtc::{Channel, Connection, DataPlane, Incoming, RtcConfig, RtcEvent};
 use loaner::tunnel::forward::{CHANNEL_LABEL, Frame, MAX_DATA, Reason, Reset};
+use loaner::tunnel::tube::{Word, first_word};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -36,6 +37,9 @@ impl ByHand {
             .await
             .unwrap();
         timeout(PATIENCE, channel.opened()).await.unwrap().unwrap();
+        channel.send_text(&Word::Begin.to_text()).await.unwrap();
+        let begun = timeout(PATIENCE, first_word(&channel)).await.unwrap();
+        assert!(matches!(begun, Some(Word::Begun { .. })), "{begun:?}");
         ByHand {
             _connection: connection,
             _events: events,
@@ -57,7 +61,8 @@ impl ByHand {
                             return reset;
                         }
                     }
-                    other => panic!("no goodbye but {other:?}"),
+                    Some(Incoming::Text(_)) => {}
+                    None => panic!("no goodbye"),
                 }
             }
         };

@@ -11,12 +11,12 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// Connects, in the current actix system.
+    /// Connects, in the current actix system, for a new tube or for this one.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub async fn begin(config: VisitConfig) -> Result<Self, VisitError> {
-        let (there, channel) = There::reach(config, Purpose::Tunnel).await?;
+    pub async fn begin(config: VisitConfig, tube: Option<String>) -> Result<Self, VisitError> {
+        let (there, channel) = There::reach(config, Purpose::Tunnel { tube }).await?;
         Ok(Passage { there, channel })
     }
 
@@ -26,7 +26,7 @@ impl Passage {
     }
 
     /// Closes it.
-    pub async fn end(self) {
+    pub async fn end(mut self) {
         self.there.leave().await;
     }
 }

@@ -46,8 +46,8 @@ pub(super) enum Purpose {
         landing: Option<Landing>,
         tell: mpsc::Sender<VisitNews>,
     },
-    /// A tunnel: what its channel carries is nothing to the visitor.
-    Tunnel,
+    /// A tunnel, on a tube that is there already or on a new one: what its channel carries is nothing to the visitor.
+    Tunnel { tube: Option<String> },
 }
 
 /// Makes the connection.
@@ -55,6 +55,7 @@ pub(super) struct Visitor {
     config: VisitConfig,
     /// It is for a tunnel.
     tunnel: bool,
+    tube: Option<String>,
     landing: Option<Landing>,
     session: Addr<SessionActor>,
     peer_id: String,
@@ -78,9 +79,9 @@ impl Visitor {
         ready: mpsc::Sender<Ready>,
         end: oneshot::Sender<()>,
     ) -> Addr<Self> {
-        let (landing, tell, tunnel) = match purpose {
-            Purpose::Jobs { landing, tell } => (landing, Some(tell), false),
-            Purpose::Tunnel => (None, None, true),
+        let (landing, tell, tunnel, tube) = match purpose {
+            Purpose::Jobs { landing, tell } => (landing, Some(tell), false, None),
+            Purpose::Tunnel { tube } => (None, None, true, tube),
         };
         Visitor::create(move |ctx| {
             let session = session(
@@ -94,6 +95,7 @@ impl Visitor {
             Visitor {
                 config,
                 tunnel,
+                tube,
                 landing,
                 session,
                 peer_id: String::new(),
@@ -205,7 +207,9 @@ impl Handler<SessionNews> for Visitor {
                     true if !metadata.is_some_and(takes_tunnels) => {
                         return self.is_ready(Ready::Failed(VisitError::NoTunnels(worker)));
                     }
-                    true => PeerMessage::Tunnel {},
+                    true => PeerMessage::Tunnel {
+                        tube: self.tube.clone(),
+                    },
                     false if !metadata.is_some_and(speaks_of_jobs) => {
                         return self.is_ready(Ready::Failed(VisitError::Foreign(worker)));
                     }

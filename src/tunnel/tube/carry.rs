@@ -74,7 +74,7 @@ fn hear(shared: &Shared, text: &str, generation: u64, say: &mpsc::Sender<Word>) 
                 Sign::Gone(generation)
             });
         }
-        Some(Word::Close) => return Some(Sign::PeerClosed),
+        Some(Word::Close) => return Some(Sign::PeerClosed(generation)),
         other => {
             tracing::debug!(?other, "not for an open tube");
             return None;

@@ -66,7 +66,11 @@ pub enum PeerMessage {
     Visit {},
     /// Client to worker, between Loaners only: may I connect, for a tunnel? Answered as a visit is.
     #[serde(rename = "loaner_tunnel")]
-    Tunnel {},
+    Tunnel {
+        /// The tube that is to go on over this connection.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tube: Option<String>,
+    },
     /// Worker to client: yes, an offer is welcome within a minute; or no.
     #[serde(rename = "loaner_visit_response")]
     VisitResponse {
@@ -133,7 +137,9 @@ impl PeerMessage {
                 error: JobError::parse(Fields(fields.need_object("error")?))?,
             },
             "loaner_visit" => Self::Visit {},
-            "loaner_tunnel" => Self::Tunnel {},
+            "loaner_tunnel" => Self::Tunnel {
+                tube: fields.opt_text("tube")?,
+            },
             "loaner_visit_response" => Self::VisitResponse {
                 accepted: fields.flag("accepted")?,
                 reason: fields.opt_text("reason")?,

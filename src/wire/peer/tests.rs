@@ -450,7 +450,7 @@ fn visits_and_tunnels_are_asked_for_and_answered() {
         json!({"app_message_type": "loaner_visit"}),
     );
     is_written_as(
-        &PeerMessage::Tunnel {},
+        &PeerMessage::Tunnel { tube: None },
         json!({"app_message_type": "loaner_tunnel"}),
     );
     let refused = PeerMessage::VisitResponse {

@@ -204,7 +204,7 @@ impl Worker {
                 }
             },
             PeerMessage::Visit {} => self.visit(from),
-            PeerMessage::Tunnel {} => self.tunnel(from),
+            PeerMessage::Tunnel { tube } => self.tunnel(from, tube),
             PeerMessage::Unknown { kind } => {
                 tracing::warn!(%from, kind, "a peer message of an unknown type")
             }

@@ -1,19 +1,32 @@
 //! Tunnels: connections of clients to other programs of this machine, as far as the policy allows. They need no reservation,
 //! have nothing to do with who may use the worker, and live as long as they are used.
+//!
+//! A tunnel is carried by a tube: its client may go on with it over another connection, with the token that it was given.
+
+mod responder;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use actix::fut::{ActorFutureExt as _, wrap_future};
 use actix::prelude::*;
+use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use self::responder::{Arrival, Responder};
 use super::Worker;
 use super::visits::Visits;
 use crate::actors::Feed;
 use crate::actors::peer::LinkId;
+use crate::actors::tunnel::{News, Of, Told, TunnelActor, tunnel};
 use crate::charts::PeerId;
 use crate::charts::peer::Input as PeerInput;
+use crate::charts::tunnel::{Input, PATIENCE, Role, Settings};
 use crate::rtc::Channel;
 use crate::tunnel::forward::{IDLE, Reason, Reset, serve};
+use crate::tunnel::manage::{report, watch};
+use crate::tunnel::tube::{Tube, Word, first_word};
 use crate::worker::jobs::names::shown;
 use crate::worker::policy::Asker;
 
@@ -21,12 +34,27 @@ use crate::worker::policy::Asker;
 const MAX_TUNNELS: usize = 8;
 /// Tunnels of one user at a time.
 const MAX_OF_USER: usize = 4;
+/// How long a connection may take to say which tube it is for.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// The tunnels of a worker.
 pub(super) struct Tunnels {
     visits: Visits,
-    /// What ends each that is served; nothing where it was told to.
-    serving: HashMap<LinkId, Option<oneshot::Sender<Reset>>>,
+    /// By the id of its tube.
+    tubes: HashMap<String, Entry>,
+    /// The tube on each connection; none yet where it did not say which.
+    on: HashMap<LinkId, Option<String>>,
+}
+
+/// One tunnel.
+struct Entry {
+    token: String,
+    user: String,
+    tube: Tube,
+    manager: Addr<TunnelActor<Responder>>,
+    arrival: Arrival,
+    /// Ends it; nothing where it was told to.
+    ending: Option<oneshot::Sender<Reset>>,
 }
 
 impl Default for Tunnels {
@@ -34,7 +62,8 @@ impl Default for Tunnels {
         let full = "there are as many tunnels as it takes, in all or of yours; end another one, or try again later";
         Tunnels {
             visits: Visits::up_to(MAX_TUNNELS, MAX_OF_USER, full),
-            serving: HashMap::new(),
+            tubes: HashMap::new(),
+            on: HashMap::new(),
         }
     }
 }
@@ -50,23 +79,42 @@ impl Tunnels {
         self.visits.begins(link, user);
     }
 
-    /// It is over.
+    /// The connection is over; its tube waits for another.
     pub(super) fn leaves(&mut self, link: LinkId) {
         self.visits.leaves(link);
-        self.serving.remove(&link);
+        self.on.remove(&link);
     }
 
-    /// Has a tunnel end; whether there is one on this connection, which tells when it has.
+    /// Has the tunnel on this connection end; whether there is one, which tells when it has.
     pub(super) fn end(&mut self, link: LinkId) -> bool {
-        let Some(serving) = self.serving.get_mut(&link) else {
+        let tube = self.on.get(&link).cloned().flatten();
+        let Some(entry) = tube.and_then(|tube| self.tubes.get_mut(&tube)) else {
             return false;
         };
-        if let Some(ending) = serving.take() {
+        if let Some(ending) = entry.ending.take() {
             let reset = Reset::new(Reason::ShutDown, "the worker is shutting down");
             // One that has just ended says so.
             let _ = ending.send(reset);
         }
         true
+    }
+
+    /// The connections of a tube.
+    fn links(&self, tube: &str) -> Vec<LinkId> {
+        let of =
+            |(link, on): (&LinkId, &Option<String>)| (on.as_deref() == Some(tube)).then_some(*link);
+        self.on.iter().filter_map(of).collect()
+    }
+
+    /// A user's tube.
+    fn find(&self, tube: &str, user: &str) -> Option<&Entry> {
+        self.tubes.get(tube).filter(|entry| entry.user == user)
+    }
+
+    /// Whether a user may have one more.
+    fn is_full(&self, user: &str) -> bool {
+        let of_user = self.tubes.values().filter(|entry| entry.user == user);
+        self.tubes.len() >= MAX_TUNNELS || of_user.count() >= MAX_OF_USER
     }
 }
 
@@ -74,14 +122,20 @@ impl Tunnels {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct TunnelOver {
-    link: LinkId,
+    tube: String,
     why: Reset,
 }
 
 impl Worker {
-    /// A client wants a tunnel.
-    pub(super) fn tunnel(&mut self, from: PeerId) {
+    /// A client wants a tunnel, or another connection for one that it has.
+    pub(super) fn tunnel(&mut self, from: PeerId, tube: Option<String>) {
         let user = self.user_of(&from);
+        if let Some(tube) = tube.filter(|tube| self.tunnels.find(tube, &user).is_some()) {
+            // Its connection is lost, or will be closed for the other.
+            for link in self.tunnels.links(&tube) {
+                self.tunnels.visits.leaves(link);
+            }
+        }
         let refused = match self.stopping {
             true => Some("the worker is shutting down"),
             false => self.tunnels.visits.grant(from.clone(), user).err(),
@@ -89,28 +143,152 @@ impl Worker {
         self.answer_visit(&from, refused);
     }
 
-    /// A client's tunnel has its channel: one on each connection.
-    pub(super) fn tunnel_channel(&mut self, id: LinkId, channel: Channel, ctx: &Context<Self>) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        if self.tunnels.serving.contains_key(&id) {
+    /// A client's connection has its channel: one on each.
+    pub(super) fn tunnel_channel(&mut self, id: LinkId, channel: Channel, ctx: &mut Context<Self>) {
+        if self.tunnels.on.contains_key(&id) {
             self.plane.spawn(async move { channel.close().await });
             return;
         }
+        self.tunnels.on.insert(id, None);
+        let first = {
+            let channel = channel.clone();
+            self.plane
+                .spawn(async move { timeout(FIRST_WORD, first_word(&channel)).await })
+        };
+        ctx.spawn(
+            wrap_future::<_, Self>(first).map(move |first, worker, ctx| {
+                let word = first.ok().and_then(Result::ok).flatten();
+                worker.tube_comes(id, channel, word, ctx);
+            }),
+        );
+    }
+
+    fn tube_comes(
+        &mut self,
+        id: LinkId,
+        channel: Channel,
+        word: Option<Word>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        let user = link.user.clone();
+        let refused = match word {
+            Some(Word::Begin) if !self.stopping && !self.tunnels.is_full(&user) => {
+                return self.new_tube(id, channel, user, ctx);
+            }
+            Some(Word::Resume {
+                id: tube,
+                token,
+                generation,
+                have,
+            }) if self.is_token_of(&tube, &user, &token) => {
+                return self.resume_tube(id, channel, &tube, generation, have);
+            }
+            Some(Word::Begin | Word::Resume { .. }) => true,
+            _ => false,
+        };
+        tracing::info!(link = %id, user, "no tunnel begins on this connection");
+        let addr = link.addr.clone();
+        ctx.spawn(wrap_future(async move {
+            if refused {
+                // Who is gone need not know.
+                let _ = channel.send_text(&Word::Refused.to_text()).await;
+            }
+            addr.do_send(Feed(PeerInput::Close));
+        }));
+    }
+
+    fn is_token_of(&self, tube: &str, user: &str, token: &str) -> bool {
+        let entry = self.tunnels.find(tube, user);
+        entry.is_some_and(|entry| entry.token.as_bytes().ct_eq(token.as_bytes()).into())
+    }
+
+    fn new_tube(&mut self, id: LinkId, channel: Channel, user: String, ctx: &mut Context<Self>) {
         let asker = Asker {
             room: self.room.clone(),
-            user: link.user.clone(),
+            user: user.clone(),
         };
-        tracing::info!(link = %id, user = link.user, "a tunnel begins");
         let allowed = self.settings.policy.tunnels(&asker);
-        let (ending, end) = oneshot::channel();
-        self.tunnels.serving.insert(id, Some(ending));
-        let back = ctx.address();
-        self.plane.spawn(async move {
-            let why = serve(channel, allowed, IDLE, end).await;
-            back.do_send(TunnelOver { link: id, why });
+        let name = uuid::Uuid::new_v4().to_string();
+        let token: String = rand::random::<[u8; 32]>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        tracing::info!(link = %id, user, tube = name, "a tunnel begins");
+        let (tube, signs) = Tube::new(&self.plane);
+        let arrival = Arrival::default();
+        let begun = Word::Begun {
+            id: name.clone(),
+            token: token.clone(),
+        };
+        arrival.comes(1, channel, begun, 0);
+        let settings = Settings {
+            role: Role::Responder,
+            patience: PATIENCE,
+        };
+        let listener = ctx.address().recipient();
+        let manager = tunnel(settings, &name, vec![listener], |reports| {
+            self.plane.spawn(report(signs, reports.clone()));
+            Responder::new(tube.clone(), arrival.clone(), reports)
         });
+        let network = self.network.subscribe();
+        self.plane
+            .spawn(watch(network, manager.clone().recipient()));
+        manager.do_send(Feed(Input::Start));
+        let (ending, end) = oneshot::channel();
+        let (back, served, over) = (ctx.address(), tube.clone(), name.clone());
+        self.plane.spawn(async move {
+            let why = serve(served, allowed, IDLE, end).await;
+            back.do_send(TunnelOver { tube: over, why });
+        });
+        self.tunnels.on.insert(id, Some(name.clone()));
+        let entry = Entry {
+            token,
+            user,
+            tube,
+            manager,
+            arrival,
+            ending: Some(ending),
+        };
+        self.tunnels.tubes.insert(name, entry);
+    }
+
+    fn resume_tube(
+        &mut self,
+        id: LinkId,
+        channel: Channel,
+        tube: &str,
+        generation: u64,
+        have: u64,
+    ) {
+        tracing::info!(link = %id, tube, generation, "a tunnel goes on over another connection");
+        let olds = self.tunnels.links(tube);
+        let Some(entry) = self.tunnels.tubes.get(tube) else {
+            return;
+        };
+        entry
+            .arrival
+            .comes(generation, channel, Word::Resumed { have: 0 }, have);
+        entry.manager.do_send(Of {
+            generation,
+            event: Input::Offered {
+                generation,
+                rebuild: true,
+            },
+        });
+        self.tunnels.on.insert(id, Some(tube.to_owned()));
+        for old in olds {
+            self.tunnels.leaves(old);
+            self.close_link(old);
+        }
+    }
+
+    fn close_link(&self, id: LinkId) {
+        if let Some(link) = self.links.get(&id) {
+            link.addr.do_send(Feed(PeerInput::Close));
+        }
     }
 }
 
@@ -120,10 +298,34 @@ impl Handler<TunnelOver> for Worker {
     fn handle(&mut self, over: TunnelOver, _: &mut Self::Context) {
         let reason = over.why.reason.as_str();
         let why = shown(&over.why.to_string());
-        tracing::info!(link = %over.link, reason, why, "a tunnel is over");
-        self.tunnels.leaves(over.link);
-        if let Some(link) = self.links.get(&over.link) {
-            link.addr.do_send(Feed(PeerInput::Close));
+        tracing::info!(tube = over.tube, reason, why, "a tunnel is over");
+        if let Some(entry) = self.tunnels.tubes.get(&over.tube) {
+            entry.manager.do_send(Feed(Input::Close));
+        }
+    }
+}
+
+impl Handler<Told> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, told: Told, _: &mut Self::Context) {
+        let tube = told.tube;
+        match told.news {
+            News::State(state) => tracing::debug!(tube, %state, "a tunnel"),
+            News::GivenUp(reason) => {
+                tracing::info!(tube, %reason, "a tunnel is given up");
+                if let Some(entry) = self.tunnels.tubes.get(&tube) {
+                    entry.tube.close();
+                }
+            }
+            News::Closed(_) => {
+                for link in self.tunnels.links(&tube) {
+                    self.tunnels.leaves(link);
+                    self.close_link(link);
+                }
+                self.tunnels.tubes.remove(&tube);
+            }
+            News::Change(_) | News::Attempt { .. } => {}
         }
     }
 }
