@@ -252,6 +252,18 @@ impl Lab {
 
     /// Starts them, with more options of the worker.
     pub async fn start_with(dir: &Path, options: &[&str]) -> Result<Lab> {
+        let mut all = vec!["--allow-commands"];
+        all.extend(options);
+        Self::start_as(dir, &all).await
+    }
+
+    /// Starts them, with what the worker allows in a file.
+    pub async fn with_policy(dir: &Path, policy: &Path) -> Result<Lab> {
+        let policy = policy.to_str().context("no text")?;
+        Self::start_as(dir, &["--policy", policy]).await
+    }
+
+    async fn start_as(dir: &Path, options: &[&str]) -> Result<Lab> {
         let dir = tempfile::tempdir_in(dir)?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
         let listen: [&OsStr; 5] =
@@ -261,7 +273,6 @@ impl Lab {
         let work = dir.path().join("work");
         let mut args: Vec<&OsStr> = vec![
             "worker".as_ref(),
-            "--allow-commands".as_ref(),
             "--hub".as_ref(),
             url.as_ref(),
             "--work-dir".as_ref(),
@@ -306,6 +317,14 @@ impl Lab {
         let more = ["--hub", &self.url, "--session", &self.session].map(OsStr::new);
         let args: Vec<&OsStr> = args.iter().copied().chain(more).collect();
         Process::spawn(self.dir.path(), "client", &args, output.into())
+    }
+
+    /// Starts a tunnel to the worker.
+    pub fn tunnel(&self, forward: &str) -> Result<Process> {
+        let args = [
+            "tunnel", forward, "--hub", &self.url, "--session", &self.session,
+        ];
+        Process::start(self.dir.path(), "tunnel", &args.map(OsStr::new))
     }
 
     /// Waits until the worker takes the next job.

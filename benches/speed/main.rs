@@ -16,6 +16,7 @@ mod resume;
 mod rounds;
 mod trainer;
 mod transfer;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -69,6 +70,8 @@ enum Part {
     Resume,
     /// A job that prints 200,000 lines a second.
     Output,
+    /// TCP through a tunnel.
+    Tunnel,
     /// A worker that waits.
     Rest,
     /// Sockets of the hub that do nothing.
@@ -188,6 +191,11 @@ async fn measure(args: &Args) -> Result<Report> {
     if wanted(Part::Output) {
         report.remark(report::quiet().await);
         let figures = output::measure(args.short, dir.path()).await?;
+        report.figures.extend(figures);
+    }
+    if wanted(Part::Tunnel) {
+        report.remark(report::quiet().await);
+        let figures = tunnel::measure(args.short, dir.path()).await?;
         report.figures.extend(figures);
     }
     if wanted(Part::Rest) {
