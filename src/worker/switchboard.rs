@@ -243,16 +243,13 @@ impl Worker {
 
     /// Job first, then connections, then the hub: each step waits for the one before.
     fn advance_stop(&mut self, ctx: &mut Context<Self>) {
-        self.advance_drain();
         if !self.stopping || self.job.is_some() {
             return;
         }
         if self.links.is_empty() {
             self.leave_hub(ctx);
         } else {
-            for link in self.links.values() {
-                link.addr.do_send(Feed(PeerInput::Close));
-            }
+            self.hang_up();
         }
     }
 }
@@ -351,6 +348,7 @@ impl Handler<Stop> for Worker {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         let again = std::mem::replace(&mut self.stopping, true);
         if !again {
+            self.visits.end();
             self.mail_unreserved(JobChange::Withdrawn);
             self.availability.do_send(Feed(AvailabilityInput::Shutdown));
         }

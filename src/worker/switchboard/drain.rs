@@ -9,17 +9,14 @@ use crate::actors::Feed;
 use crate::actors::availability::Published;
 use crate::charts::JobId;
 use crate::charts::availability::Input as AvailabilityInput;
-use crate::charts::peer::LINGER;
 use crate::wire::{JobChange, PeerMessage};
 use crate::worker::Notice;
 use crate::worker::running::Told;
 
-/// What others on this machine are told, and whether anything is left to wait for.
+/// What others on this machine are told.
 pub(super) struct State {
     told: Told,
     dir: PathBuf,
-    /// Nobody holds the worker, nor will; connections may still have words on their way.
-    empty: bool,
 }
 
 impl State {
@@ -32,7 +29,6 @@ impl State {
         let mut state = State {
             told,
             dir: dir.to_owned(),
-            empty: false,
         };
         state.publish(&Published::free());
         state
@@ -82,23 +78,24 @@ impl Worker {
     }
 
     /// Nobody holds the worker any more. The last client may still be reading: it is left to hang up, as after any job.
-    pub(super) fn drained(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn drained(&mut self) {
         self.mail_unreserved(JobChange::Released);
         self.notice(Notice::Drained);
-        self.drain.empty = true;
-        if !self.links.is_empty() {
-            ctx.run_later(LINGER, |worker, ctx| {
-                worker.stopping = true;
-                worker.advance_stop(ctx);
-            });
-        }
-        self.advance_stop(ctx);
+        self.visits.end();
+        self.count_links();
     }
 
-    /// The worker ends when the last connection is gone.
-    pub(super) fn advance_drain(&mut self) {
-        if self.drain.empty && self.links.is_empty() {
-            self.stopping = true;
+    /// Says when there is no connection.
+    pub(super) fn count_links(&self) {
+        if self.links.is_empty() {
+            let gone = AvailabilityInput::ConnectionsGone;
+            self.availability.do_send(Feed(gone));
         }
+    }
+
+    /// The worker ends by its ordinary way: nobody is left to wait for.
+    pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
+        self.stopping = true;
+        self.advance_stop(ctx);
     }
 }

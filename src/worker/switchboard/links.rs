@@ -6,7 +6,7 @@ use crate::actors::Feed;
 use crate::actors::peer::{LinkEvent, LinkId, LinkNews};
 use crate::charts::availability::Input as AvailabilityInput;
 use crate::charts::job::Input as JobInput;
-use crate::charts::peer::Lost;
+use crate::charts::peer::{Input as PeerInput, Lost};
 use crate::charts::session::Input as SessionInput;
 use crate::wire::ToHub;
 use crate::worker::serve::{Desk, Jobs, serve};
@@ -52,6 +52,7 @@ impl Handler<LinkNews> for Worker {
             LinkEvent::Closed => {
                 self.links.remove(&news.link);
                 self.visits.leaves(news.link);
+                self.count_links();
                 self.advance_stop(ctx);
             }
         }
@@ -76,6 +77,13 @@ impl Worker {
                 target: link.peer.to_string(),
                 candidate: candidate_value(candidate),
             });
+        }
+    }
+
+    /// Closes what is connected.
+    pub(super) fn hang_up(&self) {
+        for link in self.links.values() {
+            link.addr.do_send(Feed(PeerInput::Close));
         }
     }
 

@@ -65,7 +65,9 @@ impl Handler<Asked> for Worker {
                 self.mail_unreserved(JobChange::LeaseExpired);
                 self.release(&holder);
             }
-            Act::Leave => self.drained(ctx),
+            Act::Drained => self.drained(),
+            Act::HangUp => self.hang_up(),
+            Act::Leave => self.leave(ctx),
         }
     }
 }
