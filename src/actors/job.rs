@@ -209,7 +209,9 @@ impl Handler<Admit> for JobActor {
         let performer = self.performer();
         let name = &admit.announcement.name;
         let (id, user) = (performer.id.as_str(), &performer.settings.asker.user);
-        performer.record = Some(performer.settings.records.begin(id, user, name));
+        let record = performer.settings.records.begin(id, user, name);
+        performer.record = Some(record.clone());
+        performer.plane.spawn_blocking(move || record.create());
         if let Some(place) = admit.announcement.place.take() {
             performer.claim = Some(place.claim);
             performer.output = Some(place.output);

@@ -164,7 +164,11 @@ impl Worker {
                     describe::register(&capabilities, paths.as_deref(), &published.borrow())
                 })
             };
-            let drain = drain::State::begin(config.hub.url.to_string(), scratch.path());
+            let drain = drain::State::begin(
+                config.hub.url.to_string(),
+                scratch.clone(),
+                config.plane.clone(),
+            );
             let owner = ctx.address().recipient();
             let session = session(
                 config.hub,

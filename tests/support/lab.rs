@@ -125,7 +125,7 @@ impl Lab {
     }
 
     /// The arguments that name the room, and these.
-    fn in_room<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
+    pub fn in_room<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
         let mut all = vec!["--room", &self.room, "--token", &self.token];
         all.extend(flags);
         all

@@ -1,6 +1,6 @@
 //! A worker that drains: it takes no new job, and ends by its ordinary way when the one that it has is over.
 
-use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use actix::prelude::*;
 
@@ -9,26 +9,31 @@ use crate::actors::Feed;
 use crate::actors::availability::Published;
 use crate::charts::JobId;
 use crate::charts::availability::Input as AvailabilityInput;
+use crate::rtc::DataPlane;
 use crate::wire::{JobChange, PeerMessage};
 use crate::worker::Notice;
-use crate::worker::running::Told;
+use crate::worker::jobs::scratch::ScratchRoot;
+use crate::worker::running::{Teller, Told};
 
 /// What others on this machine are told.
 pub(super) struct State {
     told: Told,
-    dir: PathBuf,
+    teller: Teller,
+    /// Not removed before nothing is told any more.
+    _scratch: Rc<ScratchRoot>,
 }
 
 impl State {
-    /// Tells others on this machine, in this directory, of a worker at this hub.
-    pub(super) fn begin(hub: String, dir: &Path) -> Self {
+    /// Tells others on this machine, in the worker's directory, of a worker at this hub.
+    pub(super) fn begin(hub: String, scratch: Rc<ScratchRoot>, plane: DataPlane) -> Self {
         let told = Told {
             hub,
             ..Told::default()
         };
         let mut state = State {
             told,
-            dir: dir.to_owned(),
+            teller: Teller::new(scratch.path(), plane),
+            _scratch: scratch,
         };
         state.publish(&Published::free());
         state
@@ -42,7 +47,7 @@ impl State {
             draining: published.draining,
             ..Told::default()
         };
-        self.write();
+        self.teller.tell(self.told.clone());
     }
 
     /// A job says something. How far it is counts for who waits for it.
@@ -52,13 +57,7 @@ impl State {
         {
             self.told.progress = Some(status.progress);
             self.told.message.clone_from(&status.message);
-            self.write();
-        }
-    }
-
-    fn write(&self) {
-        if let Err(error) = self.told.write(&self.dir) {
-            tracing::debug!(%error, "what this worker is at cannot be told to others on this machine");
+            self.teller.tell(self.told.clone());
         }
     }
 }
