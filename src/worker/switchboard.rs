@@ -66,6 +66,8 @@ struct Link {
     user: String,
     /// Its client asks about jobs, and has none here by this connection.
     visits: bool,
+    /// The turn that it is of.
+    turn: u64,
 }
 
 /// An offer that waits for the availability's word.
@@ -107,6 +109,8 @@ pub struct Worker {
     links: HashMap<LinkId, Link>,
     visits: visits::Visits,
     next_link: u64,
+    /// How often the worker became free: what is left of an earlier turn says nothing about who holds the worker now.
+    turn: u64,
     job: Option<CurrentJob>,
     /// Requests that wait for the availability's word, and what they are about.
     requests: HashMap<(PeerId, JobId), JobRequest>,
@@ -198,6 +202,7 @@ impl Worker {
                 links: HashMap::new(),
                 visits: visits::Visits::default(),
                 next_link: 1,
+                turn: 0,
                 job: None,
                 requests: HashMap::new(),
                 offers: HashMap::new(),
@@ -266,10 +271,9 @@ impl Handler<Announced> for Worker {
     type Result = ();
 
     fn handle(&mut self, announced: Announced, _: &mut Self::Context) {
-        let Some(link) = self.links.get(&announced.link) else {
+        let Some(from) = self.asks_for_a_turn(announced.link) else {
             return;
         };
-        let from = link.peer.clone();
         self.announced.insert(from.clone(), announced);
         self.availability
             .do_send(Feed(AvailabilityInput::PackageAnnounced { from }));
@@ -280,10 +284,9 @@ impl Handler<MayUse> for Worker {
     type Result = ();
 
     fn handle(&mut self, asked: MayUse, _: &mut Self::Context) {
-        let Some(link) = self.links.get(&asked.link) else {
+        let Some(from) = self.asks_for_a_turn(asked.link) else {
             return;
         };
-        let from = link.peer.clone();
         // Whoever may announce a package may name one that is here.
         self.looking.insert(from.clone(), asked.reply);
         self.availability

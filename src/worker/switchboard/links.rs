@@ -1,9 +1,10 @@
 //! What the connections of a worker say.
 
-use super::Worker;
 use super::ice::candidate_value;
+use super::{Link, Worker};
 use crate::actors::Feed;
 use crate::actors::peer::{LinkEvent, LinkId, LinkNews};
+use crate::charts::PeerId;
 use crate::charts::availability::Input as AvailabilityInput;
 use crate::charts::job::Input as JobInput;
 use crate::charts::peer::{Input as PeerInput, Lost};
@@ -80,6 +81,21 @@ impl Worker {
         }
     }
 
+    /// By this connection, a client wants to be the next, or goes on as the one who holds the worker; it comes back.
+    pub(super) fn asks_for_a_turn(&mut self, link: LinkId) -> Option<PeerId> {
+        let link = self.links.get_mut(&link)?;
+        link.turn = self.turn;
+        Some(link.peer.clone())
+    }
+
+    /// Whether a peer is connected in this turn, by another connection than this one, or about to be.
+    pub(super) fn connects(&self, peer: &PeerId, but: Option<LinkId>) -> bool {
+        let of_turn = |(id, link): (&LinkId, &Link)| {
+            Some(*id) != but && link.peer == *peer && !link.visits && link.turn == self.turn
+        };
+        self.offers.contains_key(peer) || self.links.iter().any(of_turn)
+    }
+
     /// Closes what is connected.
     pub(super) fn hang_up(&self) {
         for link in self.links.values() {
@@ -99,16 +115,13 @@ impl Worker {
             self.visits.leaves(id);
             return;
         }
-        let others = self
-            .links
-            .iter()
-            .any(|(other, link)| *other != id && link.peer == peer && !link.visits);
+        let ours = link.turn == self.turn;
         if let Some(job) = &self.job
             && job.link == Some(id)
         {
             job.addr.do_send(Feed(JobInput::LinkLost));
         }
-        if !others {
+        if ours && !self.connects(&peer, Some(id)) {
             self.availability
                 .do_send(Feed(AvailabilityInput::PeerLost { from: peer }));
         }

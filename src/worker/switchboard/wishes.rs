@@ -51,6 +51,7 @@ impl Handler<Asked> for Worker {
                     // The job itself has the word from now on.
                     Status::Busy => self.reserved = None,
                     Status::Available => {
+                        self.turn += 1;
                         self.ledger.nothing_comes();
                         self.mail_unreserved(JobChange::Released);
                     }
@@ -131,6 +132,7 @@ impl Worker {
             peer: from,
             addr,
             visits,
+            turn: self.turn,
         };
         self.links.insert(id, link);
     }
