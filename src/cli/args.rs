@@ -79,8 +79,8 @@ impl Command {
         matches!(self, Command::Hub(_) | Command::Worker(_))
     }
 
-    /// The file that its log goes to, of those that run until they are stopped.
-    pub fn log_place(&self) -> Option<Place> {
+    /// The file that its log goes to, as lines of JSON or not, of those that run until they are stopped.
+    pub fn log_place(&self, json: bool) -> Option<Place> {
         let options = match self {
             Command::Hub(hub) if !hub.check_config => &hub.log,
             Command::Worker(worker) if !worker.drain => &worker.log,
@@ -90,6 +90,7 @@ impl Command {
             path: options.log_file.clone()?,
             max: options.log_max.0,
             keep: options.log_keep,
+            json,
         })
     }
 }
