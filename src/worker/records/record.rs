@@ -90,7 +90,7 @@ pub struct Record {
 
 /// What becomes of a record's files.
 #[derive(Debug, Default)]
-struct Files {
+pub(super) struct Files {
     /// They were removed, and none is written any more.
     gone: bool,
 }
@@ -245,7 +245,8 @@ impl Record {
         remove(&self.dir, self.number);
     }
 
-    fn files(&self) -> MutexGuard<'_, Files> {
+    /// Whoever has this has the files to itself.
+    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -153,20 +153,25 @@ async fn a_late_hand_brings_nothing_back() {
     assert_eq!(files(dir.path()), ["3.json", "3.log"]);
 }
 
-/// A disk that hangs holds up nobody who tells what becomes of a job.
+/// A disk that hangs holds up nobody who tells what becomes of a job: that is written by others.
 #[test]
 fn a_disk_that_hangs_holds_up_nobody_who_tells() {
     let dir = tempfile::tempdir().unwrap();
-    let records = Records::open(dir.path().join("jobs"), Keep::default()).unwrap();
-    // Nothing could be made there now, whoever tried.
-    fs::remove_dir(dir.path().join("jobs")).unwrap();
+    let records = Records::open(dir.path().into(), Keep::default()).unwrap();
     let record = records.begin("a", "ann", "p.zip");
-    record.is_in("running", None);
-    record.ended("completed", "");
-    fs::create_dir(dir.path().join("jobs")).unwrap();
-    assert_eq!(files(&dir.path().join("jobs")), Vec::<String>::new());
+    assert_eq!(files(dir.path()), Vec::<String>::new());
+    let (told, telling) = (std::sync::mpsc::channel(), record.clone());
+    let hangs = record.files();
+    std::thread::spawn(move || {
+        telling.is_in("running", None);
+        telling.ended("completed", "");
+        told.0.send(()).unwrap();
+    });
+    told.1.recv_timeout(Duration::from_secs(30)).unwrap();
+    drop(hangs);
+    assert_eq!(files(dir.path()), Vec::<String>::new());
     record.settle();
-    assert_eq!(files(&dir.path().join("jobs")), ["1.json"]);
+    assert_eq!(files(dir.path()), ["1.json"]);
 }
 
 /// Results that wait count, and go with their job; they have a key of their own.
