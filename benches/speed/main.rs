@@ -16,6 +16,7 @@ mod resume;
 mod rounds;
 mod trainer;
 mod transfer;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
