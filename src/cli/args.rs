@@ -9,7 +9,7 @@ use loaner::client::WorkerInput;
 use loaner::worker::quantity::{Bytes, Span};
 
 pub use super::hub_args::HubArgs;
-pub use super::job_args::{EndArgs, FetchArgs, JobsArgs, LogsArgs, Target};
+pub use super::job_args::{EndArgs, FetchArgs, JobsArgs, LogsArgs, RoomOptions, Target};
 use super::log_file::Place;
 
 /// Lends a GPU across the internet: a worker registers with a hub, a client finds it there, and the two connect
@@ -315,12 +315,9 @@ pub struct WorkersArgs {
     /// Which hub, and who one is there.
     #[command(flatten)]
     pub at: HubOptions,
-    /// The room.
-    #[arg(long, env = "LOANER_ROOM", value_name = "ID")]
-    pub room: Option<String>,
-    /// Its token.
-    #[arg(long, env = "LOANER_TOKEN", value_name = "T", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Which room.
+    #[command(flatten)]
+    pub of: RoomOptions,
     /// Only workers with this much GPU memory, in MB.
     #[arg(
         long,
