@@ -129,6 +129,55 @@ async fn the_last_client_reads_its_results_to_the_end() {
     has_left(&mut lab).await;
 }
 
+/// A client may still be connected to a worker that nobody holds when it is told to drain: until it hangs up, the worker is
+/// shown as what it is, once, and tells everybody who asks that it takes nothing; nothing is told after `drained`.
+#[actix_rt::test]
+async fn an_idle_worker_that_leaves_is_not_shown_as_free_and_answers() {
+    let mut lab = Lab::new().await;
+    let mut client = lab.peer("client").await;
+    client.reserve(&lab.worker_id).await;
+    let call = client.call(&lab.worker_id).await;
+    let archive = lab.archive("a", "echo hello");
+    call.upload("a.zip", &archive).await;
+    call.until("JOB_COMPLETE").await;
+    lab.until_free().await;
+    lab.worker.signal(Signal::SIGUSR1);
+
+    let mut other = lab.peer("client").await;
+    let properties = until_draining(&mut other, &lab).await;
+    assert_eq!(properties["status"], "busy");
+    assert_eq!(properties["current_job_id"], Value::Null);
+    let request = json!({ "app_message_type": "job_request", "job_id": "j2" });
+    other.message(&lab.worker_id, request);
+    let response = other.hear_message("job_response").await;
+    assert_eq!(
+        (&response["accepted"], &response["reason"]),
+        (&json!(false), &json!("busy"))
+    );
+    let _offer = other.offer(&lab.worker_id).await;
+    let refusal = other.hear("error").await;
+    assert_eq!(refusal["reason"], "worker_busy");
+    assert_eq!(refusal["current_status"], "busy");
+    other.message(
+        &lab.worker_id,
+        json!({ "app_message_type": "loaner_visit" }),
+    );
+    let visit = other.hear_message("loaner_visit_response").await;
+    assert_eq!(visit["accepted"], false, "{visit}");
+    call.upload("b.zip", &archive).await;
+    let refused = call.until("JOB_FAILED").await;
+    assert!(
+        refused.last().unwrap().contains("no new jobs"),
+        "{refused:?}"
+    );
+
+    call.hang_up().await;
+    has_left(&mut lab).await;
+    let events = lab.worker.events();
+    let told = |event: &&Value| event["draining"] == true;
+    assert_eq!(events.iter().filter(told).count(), 1, "{events:?}");
+}
+
 /// A drain while nobody is there ends the worker at once.
 #[actix_rt::test]
 async fn an_idle_worker_leaves_at_once() {

@@ -10,6 +10,10 @@ mod ending;
 mod looking;
 #[path = "job_control/results.rs"]
 mod results;
+#[path = "job_control/several.rs"]
+mod several;
+#[path = "job_control/unasked.rs"]
+mod unasked;
 
 use std::path::PathBuf;
 

@@ -6,9 +6,9 @@ use loaner::wire::own::PROPERTY;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-/// A relay before a hub, gone when this is dropped.
+/// A relay before a hub, gone with all that it relays when this is dropped.
 pub struct Foreign {
     pub url: String,
     task: JoinHandle<()>,
@@ -22,10 +22,13 @@ impl Foreign {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let task = tokio::spawn(async move {
+            // Those that are there end with this task.
+            let mut relays = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
+                while relays.try_join_next().is_some() {}
                 let hub = hub.clone();
-                // It ends with the connection, and whoever needs it sees that.
-                tokio::spawn(async move { relay(client, &hub).await.ok() });
+                // One ends with its connection, and whoever needs it sees that.
+                relays.spawn(async move { relay(client, &hub).await.ok() });
             }
         });
         Ok(Foreign { url, task })

@@ -17,6 +17,7 @@ mod rounds;
 mod trainer;
 mod transfer;
 mod tunnel;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::report::{Figure, Reach};
+use crate::wait::until;
 use crate::{blocking, payload, say, trainer};
 
 /// How long the job may be held up in all by a client that does not keep up, in seconds.
@@ -91,11 +92,12 @@ async fn job(lab: &mut Lab, dir: &Path, seconds: u32, stopped: bool) -> Result<O
     let args = ["run".as_ref(), package.as_ref(), "--json".as_ref()];
     let mut client = lab.client(&args, File::create(&shown)?)?;
     if stopped {
-        until(|| shown.metadata().is_ok_and(|meta| meta.len() > 1 << 20)).await?;
+        let much = || shown.metadata().is_ok_and(|meta| meta.len() > 1 << 20);
+        until("the client shows much", PATIENCE, LOOK, much).await?;
         client.signal(Signal::SIGSTOP)?;
     }
     let said = dir.join(trainer::SAID);
-    until(|| said.exists()).await?;
+    until("the trainer is done", PATIENCE, LOOK, || said.exists()).await?;
     client.signal(Signal::SIGCONT)?;
     client.success().await?;
     lab.worker_is_free().await?;
@@ -114,16 +116,6 @@ async fn job(lab: &mut Lab, dir: &Path, seconds: u32, stopped: bool) -> Result<O
         logged: f64::from(logged) / lines * 100.0,
         shown: f64::from(seen) / lines * 100.0,
     })
-}
-
-async fn until(holds: impl Fn() -> bool) -> Result<()> {
-    let wait = async {
-        while !holds() {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, wait).await;
-    waited.context("the trainer does not get on")
 }
 
 /// How many lines are in the log: all that there are, in their order.

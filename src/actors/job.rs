@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::chart_actor::{ChartActor, Died, Perform, start};
 use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
 use crate::charts::job::{Act, Input, Job};
-use crate::charts::{Chart as _, JobId, PeerId};
+use crate::charts::{JobId, PeerId};
 use crate::rtc::{Channel, DataPlane};
 use crate::wire::own::SPEAKS_OF_JOBS;
 use crate::worker::jobs::curves::Controls;
@@ -200,7 +200,7 @@ impl Handler<Admit> for JobActor {
     type Result = ();
 
     fn handle(&mut self, mut admit: Admit, ctx: &mut Self::Context) {
-        if self.chart().state() != "assigned" {
+        if !self.chart().wants_package() {
             let _ = admit
                 .reply
                 .send(Err("this job has its package already".to_owned()));
@@ -209,7 +209,9 @@ impl Handler<Admit> for JobActor {
         let performer = self.performer();
         let name = &admit.announcement.name;
         let (id, user) = (performer.id.as_str(), &performer.settings.asker.user);
-        performer.record = Some(performer.settings.records.begin(id, user, name));
+        let record = performer.settings.records.begin(id, user, name);
+        performer.record = Some(record.clone());
+        performer.plane.spawn_blocking(move || record.create());
         if let Some(place) = admit.announcement.place.take() {
             performer.claim = Some(place.claim);
             performer.output = Some(place.output);
@@ -241,7 +243,7 @@ impl Handler<TransferEnded> for JobActor {
     type Result = ();
 
     fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
-        let ending = self.chart().state() == "terminating";
+        let ending = self.chart().terminates();
         let performer = self.performer();
         performer.working = false;
         performer.transfer = None;
@@ -272,7 +274,7 @@ impl Handler<Worked> for JobActor {
     type Result = ();
 
     fn handle(&mut self, worked: Worked, ctx: &mut Self::Context) {
-        let ending = self.chart().state() == "terminating";
+        let ending = self.chart().terminates();
         let performer = self.performer();
         let event = match worked {
             Worked::Step(StepNews::Started(name)) => {

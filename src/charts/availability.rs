@@ -8,17 +8,15 @@ use statig::prelude::*;
 
 use super::ids::{JobId, PeerId};
 use super::machine::{self, Bound, any, statechart};
+use super::peer::LINGER;
 
 pub use vocabulary::{Act, Input, LEASE, Status, Timer};
-use ways::draining;
+use ways::{Then, free, lease_ends, leave, publish, refuse, reserve};
 
 type Out = machine::Out<Timer, Act>;
 
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Rules {
-    /// Nobody comes after whom the worker has.
-    draining: bool,
-}
+struct Rules;
 
 statechart! {
     /// The availability of one worker.
@@ -28,6 +26,7 @@ statechart! {
         Busy "busy", Bound::Open("the job chart bounds every stage of a job and reports its end"), "At work for its holder.";
         DrainingReserved "draining_reserved", Bound::Timer("Lease"), "Kept for its last holder; nobody comes after.";
         DrainingBusy "draining_busy", Bound::Open("the job chart bounds every stage of a job and reports its end"), "At its last job.";
+        Leaving "leaving", Bound::Timer("HangUp"), "Nobody holds it, nor will; the last connections close.";
         ShuttingDown "shutting_down", Bound::Final, "The worker ends; nothing else counts.";
     }
     under {
@@ -53,13 +52,13 @@ impl Rules {
             Input::Shutdown => Transition(State::shutting_down()),
             any![
                 JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
-                Drain, Fired
+                ConnectionsGone, Drain, Fired
             ] => context.undecided(),
         }
     }
 
     #[state(superstate = "serving")]
-    fn available(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
+    fn available(context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::JobRequested {
                 from,
@@ -70,7 +69,7 @@ impl Rules {
                     to: from.clone(),
                     job: job.clone(),
                 });
-                self.reserve(context, from, Some(job))
+                reserve(context, from, Some(job))
             }
             Input::JobRequested {
                 from,
@@ -85,12 +84,12 @@ impl Rules {
                 Handled
             }
             Input::Offer { from } => {
-                let outcome = self.reserve(context, from, None);
+                let outcome = reserve(context, from, None);
                 context.act(Act::AcceptOffer { from: from.clone() });
                 outcome
             }
             Input::PackageAnnounced { from } => {
-                let outcome = self.reserve(context, from, None);
+                let outcome = reserve(context, from, None);
                 context.act(Act::AdmitPackage { from: from.clone() });
                 outcome
             }
@@ -100,49 +99,31 @@ impl Rules {
             Input::JobBegun { .. } => context.ignore("a job begins only under a lease"),
             Input::JobEnded { .. } => context.ignore("no job is under way"),
             Input::PeerLost { .. } => context.ignore("nobody holds the worker"),
+            Input::ConnectionsGone => context.ignore("others may come"),
             Input::Fired(Timer::Lease) => context.ignore("there is no lease"),
-            Input::Drain => self.leave(context),
+            Input::Fired(Timer::HangUp) => context.ignore("the timer belongs to another state"),
+            Input::Drain => leave(context),
             Input::Shutdown => Super,
         }
     }
 
     /// What reserved and busy have in common, also for the last time: one peer holds the worker, and every other is told so.
     #[superstate(superstate = "serving")]
-    fn held(
-        &mut self,
-        holder: &mut PeerId,
-        status: &mut Status,
-        context: &mut Out,
-        event: &Input,
-    ) -> Outcome<State> {
+    fn held(holder: &mut PeerId, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
-            Input::JobRequested { from, job, .. } => {
-                context.act(Act::RejectJob {
-                    to: from.clone(),
-                    job: job.clone(),
-                    reason: "busy",
-                });
-                Handled
-            }
             Input::Offer { from } if from == holder => {
                 context.act(Act::AcceptOffer { from: from.clone() });
-                Handled
-            }
-            Input::Offer { from } => {
-                context.act(Act::RefuseOffer {
-                    to: from.clone(),
-                    status: self.told(*status),
-                });
                 Handled
             }
             Input::PackageAnnounced { from } if from == holder => {
                 context.act(Act::AdmitPackage { from: from.clone() });
                 Handled
             }
-            Input::PackageAnnounced { from } => {
-                context.act(Act::RefusePackage { from: from.clone() });
-                Handled
+            any![JobRequested, Offer, PackageAnnounced] => refuse(context, event, Status::Busy),
+            Input::ConnectionsGone => {
+                context.ignore("its holder may come back, or has yet to come")
             }
+            Input::Fired(Timer::HangUp) => context.ignore("the timer belongs to another state"),
             Input::Shutdown => Super,
             any![JobAssigned, JobBegun, JobEnded, PeerLost, Drain, Fired] => context.undecided(),
         }
@@ -165,116 +146,114 @@ impl Rules {
         exit_action = "end_lease"
     )]
     fn leased(
-        &mut self,
         holder: &mut PeerId,
-        status: &mut Status,
         job: &mut Option<JobId>,
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
         match event {
-            Input::JobAssigned {
-                from,
-                job: assigned,
-            } if from == holder && job.as_ref().is_none_or(|pending| pending == assigned) => {
-                context.act(Act::ExpectJob {
-                    from: from.clone(),
-                    job: assigned.clone(),
-                });
-                self.engage(context, from, assigned)
-            }
             Input::JobAssigned { .. } => context.ignore(
                 "an assignment counts only from the holder, and for the job that was reserved",
             ),
-            Input::JobBegun { from, job } if from == holder => self.engage(context, from, job),
             Input::JobBegun { .. } => context.ignore("a job begins only for the holder"),
             Input::JobEnded { .. } => context.ignore("no job is under way"),
-            Input::PeerLost { from } if from == holder => self.free(context),
             Input::PeerLost { .. } => context.ignore("somebody else was lost, not the holder"),
-            Input::Fired(Timer::Lease) => {
-                context.act(Act::ReleaseHolder {
-                    holder: holder.clone(),
-                });
-                self.free(context)
-            }
-            any![JobRequested, Offer, PackageAnnounced, Drain, Shutdown] => Super,
+            any![
+                JobRequested, Offer, PackageAnnounced, ConnectionsGone, Drain, Shutdown, Fired
+            ] => Super,
         }
     }
 
     #[state(superstate = "leased")]
     fn reserved(
-        &mut self,
         holder: &mut PeerId,
-        status: &mut Status,
         job: &mut Option<JobId>,
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
-        match event {
-            Input::Drain => {
-                self.drain(context, *status, job.as_ref());
-                Transition(State::draining_reserved(
-                    holder.clone(),
-                    *status,
-                    job.clone(),
-                ))
+        match (lease_ends(context, event, holder, job.as_ref()), event) {
+            (Some(Then::Work(job)), _) => {
+                publish(context, Status::Busy, Some(job), false);
+                Transition(State::busy(holder.clone(), job.clone()))
             }
-            any![
-                JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
-                Shutdown, Fired
-            ] => Super,
+            (Some(Then::Nothing), _) => free(context),
+            (None, Input::Offer { from }) if from != holder => {
+                refuse(context, event, Status::Reserved)
+            }
+            (None, Input::Drain) => {
+                publish(context, Status::Reserved, job.as_ref(), true);
+                Transition(State::draining_reserved(holder.clone(), job.clone()))
+            }
+            (
+                None,
+                any![
+                    JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded,
+                    PeerLost, ConnectionsGone, Shutdown, Fired
+                ],
+            ) => Super,
         }
     }
 
     #[state(superstate = "leased")]
     fn draining_reserved(
         holder: &mut PeerId,
-        status: &mut Status,
         job: &mut Option<JobId>,
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
-        draining(context, event)
+        match (lease_ends(context, event, holder, job.as_ref()), event) {
+            (Some(Then::Work(job)), _) => {
+                publish(context, Status::Busy, Some(job), true);
+                Transition(State::draining_busy(holder.clone(), job.clone()))
+            }
+            (Some(Then::Nothing), _) => leave(context),
+            (None, Input::Drain) => context.ignore("it drains already"),
+            (
+                None,
+                any![
+                    JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded,
+                    PeerLost, ConnectionsGone, Shutdown, Fired
+                ],
+            ) => Super,
+        }
     }
 
     /// At work, whether or not somebody may come after.
     #[superstate(superstate = "held")]
     fn working(
-        &mut self,
         holder: &mut PeerId,
-        status: &mut Status,
         job: &mut JobId,
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
         match event {
-            Input::JobEnded { job: ended } if ended == job => self.free(context),
             Input::JobEnded { .. } => context.ignore("another job ended, not the current one"),
             Input::JobAssigned { .. } => context.ignore("a worker has one job at a time"),
             Input::JobBegun { .. } => context.ignore("busy is what that means"),
             Input::PeerLost { .. } => context.ignore("the job chart ends the job, and reports it"),
             Input::Fired(Timer::Lease) => context.ignore("the lease ended with the assignment"),
-            any![JobRequested, Offer, PackageAnnounced, Drain, Shutdown] => Super,
+            any![
+                JobRequested, Offer, PackageAnnounced, ConnectionsGone, Drain, Shutdown, Fired
+            ] => Super,
         }
     }
 
     #[state(superstate = "working")]
     fn busy(
-        &mut self,
         holder: &mut PeerId,
-        status: &mut Status,
         job: &mut JobId,
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
         match event {
+            Input::JobEnded { job: ended } if ended == job => free(context),
             Input::Drain => {
-                self.drain(context, *status, Some(job));
-                Transition(State::draining_busy(holder.clone(), *status, job.clone()))
+                publish(context, Status::Busy, Some(job), true);
+                Transition(State::draining_busy(holder.clone(), job.clone()))
             }
             any![
                 JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
-                Shutdown, Fired
+                ConnectionsGone, Shutdown, Fired
             ] => Super,
         }
     }
@@ -282,12 +261,55 @@ impl Rules {
     #[state(superstate = "working")]
     fn draining_busy(
         holder: &mut PeerId,
-        status: &mut Status,
         job: &mut JobId,
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
-        draining(context, event)
+        match event {
+            Input::JobEnded { job: ended } if ended == job => leave(context),
+            Input::Drain => context.ignore("it drains already"),
+            any![
+                JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
+                ConnectionsGone, Shutdown, Fired
+            ] => Super,
+        }
+    }
+
+    /// Who is connected still has as long as after any job.
+    #[action]
+    fn start_leaving(context: &mut Out) {
+        context.arm(Timer::HangUp, LINGER);
+    }
+
+    #[action]
+    fn end_leaving(context: &mut Out) {
+        context.cancel(Timer::HangUp);
+    }
+
+    #[state(
+        superstate = "serving",
+        entry_action = "start_leaving",
+        exit_action = "end_leaving"
+    )]
+    fn leaving(context: &mut Out, event: &Input) -> Outcome<State> {
+        match event {
+            Input::ConnectionsGone => {
+                context.act(Act::Leave);
+                Transition(State::shutting_down())
+            }
+            Input::Fired(Timer::HangUp) => {
+                context.act(Act::HangUp);
+                context.arm(Timer::HangUp, LINGER);
+                Handled
+            }
+            any![JobRequested, Offer, PackageAnnounced] => refuse(context, event, Status::Busy),
+            any![JobAssigned, JobBegun] => context.ignore("nobody holds a worker that leaves"),
+            Input::JobEnded { .. } => context.ignore("no job is under way"),
+            Input::PeerLost { .. } => context.ignore("nobody holds the worker"),
+            Input::Fired(Timer::Lease) => context.ignore("there is no lease"),
+            Input::Drain => context.ignore("it drains already"),
+            Input::Shutdown => Super,
+        }
     }
 
     #[state]
@@ -295,9 +317,9 @@ impl Rules {
         match event {
             any![
                 JobRequested, JobAssigned, Offer, PackageAnnounced, JobBegun, JobEnded, PeerLost,
-                Drain, Shutdown
+                ConnectionsGone, Drain, Shutdown
             ] => context.ignore("nothing but the end follows a shutdown"),
-            Input::Fired(Timer::Lease) => context.ignore("the lease was cancelled"),
+            Input::Fired(_) => context.ignore("the timer was cancelled"),
         }
     }
 }
@@ -305,7 +327,7 @@ impl Rules {
 impl Availability {
     /// A free worker.
     pub fn new() -> Self {
-        Self::with(Rules::default())
+        Self::with(Rules)
     }
 
     /// The status that counts; a worker that shuts down is not to be chosen any more.
@@ -313,15 +335,22 @@ impl Availability {
         match self.0.state() {
             State::Available {} => Status::Available,
             State::Reserved { .. } | State::DrainingReserved { .. } => Status::Reserved,
-            State::Busy { .. } | State::DrainingBusy { .. } | State::ShuttingDown {} => {
-                Status::Busy
-            }
+            State::Busy { .. }
+            | State::DrainingBusy { .. }
+            | State::Leaving {}
+            | State::ShuttingDown {} => Status::Busy,
         }
     }
 
     /// Whether nobody comes after whom the worker has.
     pub fn draining(&self) -> bool {
-        self.0.inner().draining
+        match self.0.state() {
+            State::Available {} | State::Reserved { .. } | State::Busy { .. } => false,
+            State::DrainingReserved { .. }
+            | State::DrainingBusy { .. }
+            | State::Leaving {}
+            | State::ShuttingDown {} => true,
+        }
     }
 
     /// Who holds the worker.
@@ -331,7 +360,7 @@ impl Availability {
             | State::DrainingReserved { holder, .. }
             | State::Busy { holder, .. }
             | State::DrainingBusy { holder, .. } => Some(holder),
-            State::Available {} | State::ShuttingDown {} => None,
+            State::Available {} | State::Leaving {} | State::ShuttingDown {} => None,
         }
     }
 
@@ -340,7 +369,7 @@ impl Availability {
         match self.0.state() {
             State::Reserved { job, .. } | State::DrainingReserved { job, .. } => job.as_ref(),
             State::Busy { job, .. } | State::DrainingBusy { job, .. } => Some(job),
-            State::Available {} | State::ShuttingDown {} => None,
+            State::Available {} | State::Leaving {} | State::ShuttingDown {} => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod chart;
 mod vocabulary;
+mod ways;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use statig::prelude::*;
 use super::machine::{self, Bound, any, statechart};
 
 pub use vocabulary::{ASSIGNMENT, Act, CLEANING, GRACE, Input, Outcome, Timer, Why};
+use ways::{over, settle, worse};
 
 type Out = machine::Out<Timer, Act>;
 type Next = statig::Outcome<State>;
@@ -358,36 +360,20 @@ impl Rules {
     }
 }
 
-fn over(out: &mut Out, event: &Input) -> Next {
-    match event {
-        any![
-            PackageAnnounced, PackageReceived, PackageBroken, Prepared, PrepareFailed, StepStarted,
-            StepEnded, RunEnded, Packed, NothingToReturn, PackFailed, ResultsSent, SendFailed,
-            StopRequested, CancelRequested, LinkLost, Shutdown, WorkGone, ScratchGone, Fired
-        ] => out.ignore("the one terminal message is out"),
-    }
-}
-
-fn settle(ok: bool) -> Outcome {
-    if ok {
-        Outcome::Completed
-    } else {
-        Outcome::Failed(Why::CommandFailed)
-    }
-}
-
-/// A job that had failed keeps its first reason.
-fn worse(outcome: Outcome, why: Why) -> Outcome {
-    match outcome {
-        Outcome::Completed => Outcome::Failed(why),
-        settled @ (Outcome::Failed(_) | Outcome::Cancelled) => settled,
-    }
-}
-
 impl Job {
     /// A job that was promised to its holder.
     pub fn new() -> Self {
         Self::with(Rules)
+    }
+
+    /// Whether it still waits for its package.
+    pub fn wants_package(&self) -> bool {
+        matches!(self.0.state(), State::Assigned {})
+    }
+
+    /// Whether what is under way was told to end: how that ends says nothing about the job.
+    pub fn terminates(&self) -> bool {
+        matches!(self.0.state(), State::Terminating { .. })
     }
 }
 

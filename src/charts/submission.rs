@@ -2,13 +2,14 @@
 
 mod book;
 mod chart;
+mod results;
 mod vocabulary;
 
 use statig::prelude::*;
 
 use super::machine::{self, Bound, any, statechart};
 
-use book::{break_off, done, fail, out_of_turn, over, stays};
+use book::{break_off, done, fail, out_of_turn, over};
 pub use vocabulary::{
     ANSWER, Act, CANCEL, DIAL, DIALS, Input, RESULTS, Timer, VALIDATION, VERDICT, Why,
 };
@@ -271,18 +272,7 @@ impl Rules {
 
     #[state(superstate = "engaged")]
     fn watching(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
-        match event {
-            Input::CommandsDone { ok } => Transition(State::awaiting(*ok)),
-            Input::ResultsAnnounced if self.named => stays(context),
-            Input::ResultsAnnounced => Transition(State::fetching(true, false)),
-            Input::JobOver { ok: true } => done(context),
-            any![
-                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, ResultsReceived,
-                ReceiveFailed, LinkLost, Interrupt, JobCancelled, FileFound, FileMissing, Fired
-            ]
-            | Input::JobOver { ok: false } => Super,
-        }
+        results::watching(self, context, event)
     }
 
     #[action]
@@ -301,20 +291,7 @@ impl Rules {
         exit_action = "end_awaiting"
     )]
     fn awaiting(&mut self, ok: &mut bool, context: &mut Out, event: &Input) -> Outcome<State> {
-        match event {
-            Input::ResultsAnnounced if self.named => stays(context),
-            Input::ResultsAnnounced => Transition(State::fetching(*ok, false)),
-            Input::JobOver { ok: true } => done(context),
-            Input::Fired(Timer::Results) if *ok => fail(context, Why::NotReceived),
-            Input::Fired(Timer::Results) => fail(context, Why::JobFailed),
-            any![
-                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
-                ResultsReceived, ReceiveFailed, LinkLost, Interrupt, JobCancelled, FileFound,
-                FileMissing, Fired
-            ]
-            | Input::JobOver { ok: false } => Super,
-        }
+        results::awaiting(self, *ok, context, event)
     }
 
     #[action]
@@ -330,27 +307,7 @@ impl Rules {
         context: &mut Out,
         event: &Input,
     ) -> Outcome<State> {
-        match event {
-            Input::JobOver { ok: true } if *complete => {
-                context.ignore("the verdict is here already")
-            }
-            // Right behind the last bytes, the verdict may be here before they are on the disk.
-            Input::JobOver { ok: true } => {
-                *complete = true;
-                Handled
-            }
-            Input::ResultsReceived if self.negotiates && *complete => done(context),
-            Input::ResultsReceived if self.negotiates => Transition(State::concluding()),
-            Input::ResultsReceived if *ok => done(context),
-            Input::ResultsReceived => fail(context, Why::JobFailed),
-            Input::ReceiveFailed => fail(context, Why::NotReceived),
-            any![
-                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
-                ResultsAnnounced, LinkLost, Interrupt, JobCancelled, FileFound, FileMissing, Fired
-            ]
-            | Input::JobOver { ok: false } => Super,
-        }
+        results::fetching(self, *ok, complete, context, event)
     }
 
     #[action]
@@ -369,17 +326,7 @@ impl Rules {
         exit_action = "end_concluding"
     )]
     fn concluding(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
-        match event {
-            Input::JobOver { ok: true } => done(context),
-            Input::Fired(Timer::Verdict) => fail(context, Why::NoAnswer),
-            any![
-                Start, WorkersFound, NoWorker, WorkerChosen, JobAccepted, JobRejected, WorkerBusy,
-                WorkerLeft, ChannelOpen, DialFailed, PackageSent, SendFailed, CommandsDone,
-                ResultsAnnounced, ResultsReceived, ReceiveFailed, LinkLost, Interrupt,
-                JobCancelled, FileFound, FileMissing, Fired
-            ]
-            | Input::JobOver { ok: false } => Super,
-        }
+        results::concluding(context, event)
     }
 
     #[action]

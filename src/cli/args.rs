@@ -9,7 +9,7 @@ use loaner::client::WorkerInput;
 use loaner::worker::quantity::{Bytes, Span};
 
 pub use super::hub_args::HubArgs;
-pub use super::job_args::{EndArgs, FetchArgs, JobsArgs, LogsArgs, Target};
+pub use super::job_args::{EndArgs, FetchArgs, JobsArgs, LogsArgs, RoomOptions, Target};
 use super::log_file::Place;
 pub use super::tunnel_args::TunnelArgs;
 
@@ -82,8 +82,8 @@ impl Command {
         matches!(self, Command::Hub(_) | Command::Worker(_))
     }
 
-    /// The file that its log goes to, of those that run until they are stopped.
-    pub fn log_place(&self) -> Option<Place> {
+    /// The file that its log goes to, as lines of JSON or not, of those that run until they are stopped.
+    pub fn log_place(&self, json: bool) -> Option<Place> {
         let options = match self {
             Command::Hub(hub) if !hub.check_config => &hub.log,
             Command::Worker(worker) if !worker.drain => &worker.log,
@@ -93,6 +93,7 @@ impl Command {
             path: options.log_file.clone()?,
             max: options.log_max.0,
             keep: options.log_keep,
+            json,
         })
     }
 }
@@ -317,12 +318,9 @@ pub struct WorkersArgs {
     /// Which hub, and who one is there.
     #[command(flatten)]
     pub at: HubOptions,
-    /// The room.
-    #[arg(long, env = "LOANER_ROOM", value_name = "ID")]
-    pub room: Option<String>,
-    /// Its token.
-    #[arg(long, env = "LOANER_TOKEN", value_name = "T", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Which room.
+    #[command(flatten)]
+    pub of: RoomOptions,
     /// Only workers with this much GPU memory, in MB.
     #[arg(
         long,

@@ -52,7 +52,7 @@ impl Asked {
                 (room, Some(session.peer_id))
             }
             None => {
-                let room = super::room(args.room, args.token)?.ok_or_else(|| {
+                let room = args.of.credentials()?.ok_or_else(|| {
                     Failure::say(
                         Exit::Usage,
                         "which worker? Give --session STRING (a worker prints it when it starts), or --room ID and --token T",

@@ -59,9 +59,9 @@ fn read_matches(matches: &ArgMatches) -> Result<Args, clap::Error> {
 fn settle(target: &mut Target, given: &ArgMatches, others: &[&str]) -> Result<(), clap::Error> {
     let conflict = |message: &str| Err(Args::command().error(ErrorKind::ArgumentConflict, message));
     let source = |id: &str| given.value_source(id);
-    if target.session.is_some() && target.room.is_some() {
+    if target.session.is_some() && target.of.room.is_some() {
         match source("session").cmp(&source("room")) {
-            Ordering::Greater => target.room = None,
+            Ordering::Greater => target.of.room = None,
             Ordering::Less => target.session = None,
             Ordering::Equal => {
                 return conflict(
@@ -261,7 +261,7 @@ mod tests {
         let given =
             run(&["loaner", "run", "p", "--room", "a", "--worker", "w"]).expect("the flags");
         assert!(given.target.session.is_none() && !given.auto_select);
-        assert_eq!(given.target.room.as_deref(), Some("a"));
+        assert_eq!(given.target.of.room.as_deref(), Some("a"));
         for argv in [
             ["loaner", "run", "p", "--session", SESSION, "--room", "a"],
             ["loaner", "run", "p", "--session", SESSION, "--worker", "a"],

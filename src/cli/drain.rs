@@ -155,6 +155,7 @@ fn waiting(told: &Told) -> String {
             printable(job)
         ),
         (Some(job), _) => format!("Waiting for job {}", printable(job)),
+        (None, "busy") => "Waiting for its last connections to close".to_owned(),
         (None, _) => "Waiting for a client that it is reserved for".to_owned(),
     };
     if let Some(progress) = told.progress {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
-use loaner::wire::SessionString;
+use loaner::wire::{RoomCredentials, SessionString};
 
 use super::args::HubOptions;
+use super::exit::Failure;
 
 /// Which worker, and where it is.
 #[derive(Debug, ClapArgs)]
@@ -21,15 +22,33 @@ pub struct Target {
         hide_env_values = true
     )]
     pub session: Option<SessionString>,
+    /// Among whom it is.
+    #[command(flatten)]
+    pub of: RoomOptions,
+    /// This worker of the room.
+    #[arg(long, env = "LOANER_WORKER", value_name = "ID")]
+    pub worker: Option<String>,
+}
+
+/// A room, and what lets one in.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct RoomOptions {
     /// The room of the worker, or of all that may be meant.
     #[arg(long, env = "LOANER_ROOM", value_name = "ID")]
     pub room: Option<String>,
     /// The token of that room.
     #[arg(long, env = "LOANER_TOKEN", value_name = "T", hide_env_values = true)]
     pub token: Option<String>,
-    /// This worker of the room.
-    #[arg(long, env = "LOANER_WORKER", value_name = "ID")]
-    pub worker: Option<String>,
+}
+
+impl RoomOptions {
+    /// The room, if one is said.
+    ///
+    /// # Errors
+    /// When one of the two is said without the other.
+    pub fn credentials(self) -> Result<Option<RoomCredentials>, Failure> {
+        super::room(self.room, self.token)
+    }
 }
 
 /// `loaner jobs`.

@@ -20,15 +20,12 @@ pub async fn run(args: JobsArgs, json: bool) -> Result<(), Failure> {
         listed = listed => listed?,
         () = signals.next() => return Err(Failure::say(Exit::Interrupted, "stopped by the user")),
     };
-    if !json && listed.iter().all(|(_, jobs)| jobs.is_empty()) {
-        println!("No worker remembers a job of yours.");
-        return Ok(());
-    }
     if !json {
-        println!(
-            "{}",
-            columns(["JOB", "STATE", "BEGAN", "TOOK", "LOG", "PACKAGE"])
-        );
+        let none = listed.iter().all(|(_, jobs)| jobs.is_empty());
+        print(false, &json!(null), || match none {
+            true => "No worker remembers a job of yours.".to_owned(),
+            false => columns(["JOB", "STATE", "BEGAN", "TOOK", "LOG", "PACKAGE"]),
+        });
     }
     for (worker, jobs) in listed {
         for job in jobs {

@@ -10,14 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use serde_json::json;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 /// Lines that wait to be written, at most.
 const WAITING: usize = 8192;
 /// How long the last lines may take at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How often is looked whether a full queue has room again.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Where a log goes, and how much of it is kept.
 #[derive(Debug, Clone)]
@@ -28,6 +33,8 @@ pub struct Place {
     pub max: u64,
     /// Files that are kept beside it.
     pub keep: u32,
+    /// Whether its lines are JSON.
+    pub json: bool,
 }
 
 enum Message {
@@ -36,7 +43,7 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// Takes the lines of a log. Dropped, it has written what it took, or has tried to for two seconds.
+/// Takes the lines of a log. What it took is written by the end of [`flush`](Self::flush), or was tried to for two seconds.
 pub struct LogFile {
     lines: SyncSender<Message>,
     /// Lines that nobody had time for.
@@ -58,13 +65,21 @@ impl LogFile {
         Ok(LogFile { lines, missed })
     }
 
-    /// Waits until what was taken is written.
+    /// Waits until what was taken is written, for two seconds at most.
     pub fn flush(&self) {
+        let deadline = Instant::now() + FAREWELL;
+        let left = || deadline.saturating_duration_since(Instant::now());
         let (done, written) = sync_channel(1);
-        // A queue that is full is one that does not move: then there is nothing to wait for.
-        if self.lines.try_send(Message::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(FAREWELL);
+        let mut message = Message::Flush(done);
+        // A queue that is full may move again.
+        while let Err(TrySendError::Full(again)) = self.lines.try_send(message) {
+            if left().is_zero() {
+                return;
+            }
+            std::thread::sleep(AGAIN);
+            message = again;
         }
+        let _ = written.recv_timeout(left());
     }
 }
 
@@ -89,8 +104,10 @@ struct Turning {
     file: Option<File>,
     size: u64,
     missed: Arc<AtomicU64>,
-    /// Lines that could not be written since the last that was.
-    failing: Option<u64>,
+    /// Lines that are lost, and not noted yet.
+    lost: u64,
+    /// The last line could not be written, which was told.
+    failing: bool,
 }
 
 impl Turning {
@@ -101,7 +118,8 @@ impl Turning {
             file: Some(file),
             size,
             missed,
-            failing: None,
+            lost: 0,
+            failing: false,
         })
     }
 
@@ -116,23 +134,28 @@ impl Turning {
     }
 
     fn take(&mut self, line: &[u8]) {
-        let lost = self.missed.swap(0, Ordering::Relaxed) + self.failing.unwrap_or_default();
-        let noted = match lost {
-            0 => Ok(()),
-            lost => self.write(format!("{lost} lines of this log are lost\n").as_bytes()),
-        };
-        match noted.and_then(|()| self.write(line)) {
-            Ok(()) => self.failing = None,
+        match self.note().and_then(|()| self.write(line)) {
+            Ok(()) => self.failing = false,
             Err(error) => {
-                if self.failing.is_none() {
+                self.lost += 1;
+                if !std::mem::replace(&mut self.failing, true) {
                     eprintln!(
                         "loaner: the log {} cannot be written: {error}; going on without, and trying again",
                         self.place.path.display()
                     );
                 }
-                self.failing = Some(lost + 1);
             }
         }
+    }
+
+    /// Notes how many lines are lost, each once.
+    fn note(&mut self) -> io::Result<()> {
+        self.lost += self.missed.swap(0, Ordering::Relaxed);
+        if self.lost > 0 {
+            self.write(note(self.lost, self.place.json).as_bytes())?;
+            self.lost = 0;
+        }
+        Ok(())
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
@@ -174,6 +197,20 @@ impl Turning {
         (self.file, self.size) = (Some(file), size);
         Ok(())
     }
+}
+
+/// A line about lines that are lost, in the form of the others.
+fn note(lost: u64, json: bool) -> String {
+    let message = format!("{lost} lines of this log are lost");
+    if !json {
+        return format!("{message}\n");
+    }
+    let mut timestamp = String::new();
+    // A clock that cannot be told is no reason to lose the rest.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let fields = json!({ "message": message, "lost": lost });
+    let line = json!({ "timestamp": timestamp, "level": "WARN", "fields": fields, "target": module_path!() });
+    format!("{line}\n")
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {

@@ -170,7 +170,7 @@ fn log(args: &Args) -> Result<Option<Arc<LogFile>>, Failure> {
     let filter = std::env::var("LOANER_LOG")
         .ok()
         .and_then(|text| EnvFilter::try_new(text).ok());
-    let log_file = match args.command.log_place() {
+    let log_file = match args.command.log_place(args.json) {
         None => None,
         Some(place) => Some(Arc::new(open_log(place)?)),
     };

@@ -162,7 +162,7 @@ fn target(args: &RunArgs) -> Result<(RoomCredentials, Choice), Failure> {
         };
         return Ok((room, Choice::Worker(session.peer_id.clone())));
     }
-    let room = super::room(args.target.room.clone(), args.target.token.clone())?.ok_or_else(|| {
+    let room = args.target.of.clone().credentials()?.ok_or_else(|| {
         Failure::say(
             Exit::Usage,
             "where to? Give --session STRING (a worker prints it when it starts), or --room ID and --token T",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loaner::actors::session::HubAccess;
+use loaner::charts::availability::Status;
 use loaner::files::Partials;
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
 use loaner::rtc::{DataPlane, RtcConfig, check_socket_buffers};
@@ -131,13 +132,15 @@ fn tell_service(notice: &Notice, url: &str) {
         Notice::Registered { .. } => super::service::ready(&format!("registered with {url}")),
         // Only the end of a drain is the beginning of the end: a service manager does not wait long for that.
         Notice::Status {
-            job,
+            job: Some(job),
             draining: true,
             ..
-        } => super::service::status(&match job {
-            Some(job) => format!("draining: waits for job {job}"),
-            None => "draining: waits for a client that it is reserved for".to_owned(),
-        }),
+        } => super::service::status(&format!("draining: waits for job {job}")),
+        Notice::Status {
+            status: Status::Reserved,
+            draining: true,
+            ..
+        } => super::service::status("draining: waits for a client that it is reserved for"),
         Notice::Drained => super::service::stopping(),
         Notice::Status { .. }
         | Notice::HubLost
@@ -240,10 +243,10 @@ fn show(notice: &Notice, hub: &str, json: bool) {
                 let job = job
                     .as_ref()
                     .map_or_else(String::new, |job| format!(" (job {job})"));
-                let last = if *draining {
-                    "; it takes nobody else, and ends after that"
-                } else {
-                    ""
+                let last = match (*draining, *status, job.is_empty()) {
+                    (false, ..) => "",
+                    (true, Status::Busy, true) => " for everybody: it ends",
+                    (true, ..) => "; it takes nobody else, and ends after that",
                 };
                 format!("The worker is {}{job}{last}.", status.as_str())
             });

@@ -14,7 +14,7 @@ use super::{Signals, print, workers_watch};
 /// Lists the workers of a room, once or until it is stopped.
 pub async fn run(args: WorkersArgs, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let room = super::room(args.room, args.token)?.ok_or_else(|| {
+    let room = args.of.credentials()?.ok_or_else(|| {
         Failure::say(
             Exit::Usage,
             "which room? Give --room ID and --token T (a worker prints both when it starts)",
@@ -30,7 +30,8 @@ pub async fn run(args: WorkersArgs, json: bool) -> Result<(), Failure> {
         () = signals.next() => return Err(Failure::say(Exit::Interrupted, "stopped by the user")),
     };
     if workers.is_empty() && !json {
-        println!("No worker is in the room. Start one with `loaner worker --room ID --token T`.");
+        let none = "No worker is in the room. Start one with `loaner worker --room ID --token T`.";
+        print(false, &Value::Null, || none.to_owned());
         return Ok(());
     }
     let (fitting, left_out): (Vec<_>, Vec<_>) = workers
@@ -38,7 +39,7 @@ pub async fn run(args: WorkersArgs, json: bool) -> Result<(), Failure> {
         .map(|worker| (worker, shortfall(worker, least)))
         .partition(|(_, shortfall)| shortfall.is_none());
     if !json && !fitting.is_empty() {
-        println!("{}", head());
+        print(false, &Value::Null, head);
     }
     for (worker, _) in fitting {
         let event = json!({ "event": "worker", "worker": worker.peer_id, "properties": worker.metadata.properties });

@@ -130,13 +130,12 @@ impl Records {
         self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the record of a job. Blocks, shortly.
+    /// Begins the record of a job. Its files have to be [created](Record::create).
     pub fn begin(&self, id: &str, user: &str, name: &str) -> Arc<Record> {
         let mut jobs = self.jobs();
         let number = jobs.last_key_value().map_or(1, |(last, _)| last + 1);
         let story = Story::begun(id, user, name);
         let record = Arc::new(Record::new(&self.0.dir, number, story, &self.0.keep));
-        record.save();
         jobs.insert(number, record.clone());
         record
     }
@@ -184,13 +183,13 @@ impl Records {
     /// Removes what is too old, and the oldest while there are too many or too much. A job that is under way stays. Blocks.
     pub fn sweep(&self) {
         // Whoever looks for a job does not wait for the disk.
-        for number in self.surplus() {
-            record::remove(&self.0.dir, number);
+        for record in self.surplus() {
+            record.remove();
         }
     }
 
-    /// Forgets what is not kept any more; whose files these are.
-    fn surplus(&self) -> Vec<u64> {
+    /// Forgets what is not kept any more.
+    fn surplus(&self) -> Vec<Arc<Record>> {
         let mut jobs = self.jobs();
         let mut gone = Vec::new();
         let over: Vec<(u64, u64, SystemTime)> = jobs
@@ -208,8 +207,7 @@ impl Records {
             if !old && count <= self.0.keep.jobs && bytes <= self.0.keep.bytes {
                 continue;
             }
-            jobs.remove(&number);
-            gone.push(number);
+            gone.extend(jobs.remove(&number));
             (count, bytes) = (count - 1, bytes - size);
         }
         gone

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::jobs::scratch::{held_directories, lock_of};
+use crate::rtc::DataPlane;
 
 /// The signal that tells a worker to drain.
 pub const DRAIN: Signal = Signal::SIGUSR1;
@@ -53,6 +56,72 @@ impl Told {
         file.persist(dir.join(TOLD))?;
         Ok(())
     }
+}
+
+/// Tells others on the machine, from threads that may block, and the latest only. Dropped, it tells nothing any more.
+#[derive(Debug)]
+pub struct Teller {
+    telling: Arc<Telling>,
+    plane: DataPlane,
+}
+
+#[derive(Debug)]
+struct Telling {
+    dir: PathBuf,
+    latest: Mutex<Told>,
+    /// Somebody is about to write.
+    awaited: AtomicBool,
+    /// Whether there is still somebody who tells; held while it is written.
+    open: Mutex<bool>,
+}
+
+impl Teller {
+    /// Tells of a worker in its directory.
+    pub fn new(dir: &Path, plane: DataPlane) -> Self {
+        let telling = Telling {
+            dir: dir.to_owned(),
+            latest: Mutex::default(),
+            awaited: AtomicBool::new(false),
+            open: Mutex::new(true),
+        };
+        Teller {
+            telling: Arc::new(telling),
+            plane,
+        }
+    }
+
+    /// Tells this from now on. A disk that hangs holds up who tells it no more than it costs memory.
+    pub fn tell(&self, told: Told) {
+        *locked(&self.telling.latest) = told;
+        if !self.telling.awaited.swap(true, Ordering::SeqCst) {
+            let telling = self.telling.clone();
+            self.plane.spawn_blocking(move || telling.write());
+        }
+    }
+}
+
+impl Drop for Teller {
+    /// Waits for what is being written: the directory may be removed after that.
+    fn drop(&mut self) {
+        *locked(&self.telling.open) = false;
+    }
+}
+
+impl Telling {
+    fn write(&self) {
+        let open = locked(&self.open);
+        // What is told after this is written by the next.
+        self.awaited.store(false, Ordering::SeqCst);
+        let told = locked(&self.latest).clone();
+        if *open && let Err(error) = told.write(&self.dir) {
+            tracing::debug!(%error, "what this worker is at cannot be told to others on this machine");
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half done under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a worker cannot be told to drain.
@@ -185,6 +254,8 @@ fn process_began(pid: i32) -> Option<u64> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::worker::jobs::scratch::ScratchRoot;
 
@@ -218,6 +289,39 @@ mod tests {
         drop(root);
         assert!(found.tidied());
         assert!(Running::below(base.path()).unwrap().is_empty());
+    }
+
+    /// Who tells is not held up by the disk; what was told last is what is there in the end; and nothing is written once
+    /// nobody tells any more, whoever was about to.
+    #[test]
+    fn the_disk_holds_up_nobody_who_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let teller = Teller::new(dir.path(), DataPlane::start().unwrap());
+        let telling = teller.telling.clone();
+        let status = |number: u32| Told {
+            status: number.to_string(),
+            ..Told::default()
+        };
+        let hangs = locked(&telling.open);
+        let (done, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            (0..1000).for_each(|number| teller.tell(status(number)));
+            done.send(teller).unwrap();
+        });
+        let teller = told.recv_timeout(Duration::from_secs(30)).unwrap();
+        let file = dir.path().join(TOLD);
+        assert!(!file.exists());
+        drop(hangs);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let last = serde_json::to_string(&status(999)).unwrap();
+        while fs::read_to_string(&file).ok().as_ref() != Some(&last) {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        drop(teller);
+        fs::remove_file(&file).unwrap();
+        telling.write();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     /// A number that another process has now, or has elsewhere, is not signalled.

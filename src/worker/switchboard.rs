@@ -67,6 +67,8 @@ struct Link {
     /// Whose it is.
     user: String,
     purpose: Purpose,
+    /// The turn that it is of.
+    turn: u64,
 }
 
 /// What a connection is for.
@@ -121,6 +123,8 @@ pub struct Worker {
     visits: visits::Visits,
     tunnels: tunnels::Tunnels,
     next_link: u64,
+    /// How often the worker became free: what is left of an earlier turn says nothing about who holds the worker now.
+    turn: u64,
     job: Option<CurrentJob>,
     /// Requests that wait for the availability's word, and what they are about.
     requests: HashMap<(PeerId, JobId), JobRequest>,
@@ -178,7 +182,11 @@ impl Worker {
                     describe::register(&capabilities, paths.as_deref(), &published.borrow())
                 })
             };
-            let drain = drain::State::begin(config.hub.url.to_string(), scratch.path());
+            let drain = drain::State::begin(
+                config.hub.url.to_string(),
+                scratch.clone(),
+                config.plane.clone(),
+            );
             let owner = ctx.address().recipient();
             let session = session(
                 config.hub,
@@ -210,6 +218,7 @@ impl Worker {
                 visits: visits::Visits::default(),
                 tunnels: tunnels::Tunnels::default(),
                 next_link: 1,
+                turn: 0,
                 job: None,
                 requests: HashMap::new(),
                 offers: HashMap::new(),
@@ -259,19 +268,13 @@ impl Worker {
 
     /// Job first, then connections, then the hub: each step waits for the one before.
     fn advance_stop(&mut self, ctx: &mut Context<Self>) {
-        self.advance_drain();
         if !self.stopping || self.job.is_some() {
             return;
         }
         if self.links.is_empty() {
             self.leave_hub(ctx);
         } else {
-            for (id, link) in &self.links {
-                // A tunnel says goodbye, and is closed after that.
-                if !self.tunnels.end(*id) {
-                    link.addr.do_send(Feed(PeerInput::Close));
-                }
-            }
+            self.hang_up();
         }
     }
 }
@@ -284,10 +287,9 @@ impl Handler<Announced> for Worker {
     type Result = ();
 
     fn handle(&mut self, announced: Announced, _: &mut Self::Context) {
-        let Some(link) = self.links.get(&announced.link) else {
+        let Some(from) = self.asks_for_a_turn(announced.link) else {
             return;
         };
-        let from = link.peer.clone();
         self.announced.insert(from.clone(), announced);
         self.availability
             .do_send(Feed(AvailabilityInput::PackageAnnounced { from }));
@@ -298,10 +300,9 @@ impl Handler<MayUse> for Worker {
     type Result = ();
 
     fn handle(&mut self, asked: MayUse, _: &mut Self::Context) {
-        let Some(link) = self.links.get(&asked.link) else {
+        let Some(from) = self.asks_for_a_turn(asked.link) else {
             return;
         };
-        let from = link.peer.clone();
         // Whoever may announce a package may name one that is here.
         self.looking.insert(from.clone(), asked.reply);
         self.availability
@@ -370,6 +371,8 @@ impl Handler<Stop> for Worker {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         let again = std::mem::replace(&mut self.stopping, true);
         if !again {
+            self.visits.end();
+            self.tunnels.admit_no_more();
             self.mail_unreserved(JobChange::Withdrawn);
             self.availability.do_send(Feed(AvailabilityInput::Shutdown));
         }

@@ -49,6 +49,15 @@ fn publish(status: Status, job: Option<JobId>) -> Act {
     }
 }
 
+/// What is published of a worker that leaves.
+fn publish_last() -> Act {
+    Act::Publish {
+        status: Status::Busy,
+        job: None,
+        draining: true,
+    }
+}
+
 /// STATE-03, PEER-03; reading.md 4: a reservation that becomes nothing is over after 60 s; its holder's connections are
 /// closed, and the worker is published as available, without a job.
 #[test]
@@ -167,6 +176,8 @@ fn a_drain_waits_for_the_end_of_the_lease() {
         assert_eq!(desk.status(), Status::Reserved);
         pass(29.9).await;
         assert!(desk.actor.connected());
+        pass(0.2).await;
+        feed(&desk.actor, Input::ConnectionsGone).await;
         pass(600.0).await;
         desk.asked.is(&[
             (0.0, publish(Status::Reserved, None)),
@@ -180,7 +191,36 @@ fn a_drain_waits_for_the_end_of_the_lease() {
                 },
             ),
             (60.0, Act::ReleaseHolder { holder: ann() }),
-            (60.0, Act::Leave),
+            (60.0, publish_last()),
+            (60.0, Act::Drained),
+            (60.1, Act::Leave),
+        ]);
+        assert!(!desk.actor.connected());
+    });
+}
+
+/// A worker that leaves answers who comes, hangs up 30 s after it was done and every 30 s after that, and leaves when nobody
+/// is connected.
+#[test]
+fn a_worker_that_leaves_hangs_up_after_30_s() {
+    on_paused_clock(async {
+        let desk = desk();
+        feed(&desk.actor, Input::Drain).await;
+        assert!(desk.published.borrow().draining);
+        assert_eq!(desk.status(), Status::Busy);
+        pass(29.9).await;
+        feed(&desk.actor, Input::Offer { from: ann() }).await;
+        pass(35.0).await;
+        feed(&desk.actor, Input::ConnectionsGone).await;
+        pass(600.0).await;
+        let (to, status) = (ann(), Status::Busy);
+        desk.asked.is(&[
+            (0.0, publish_last()),
+            (0.0, Act::Drained),
+            (29.9, Act::RefuseOffer { to, status }),
+            (30.0, Act::HangUp),
+            (60.0, Act::HangUp),
+            (64.9, Act::Leave),
         ]);
         assert!(!desk.actor.connected());
     });
@@ -200,8 +240,8 @@ fn a_drain_waits_for_the_job_without_a_deadline() {
         feed(&desk.actor, Input::Drain).await;
         pass(24.0 * 3600.0).await;
         assert!(observe(&desk.actor).await.timers.is_empty());
-        assert!(!desk.asked.all().contains(&Act::Leave));
+        assert!(!desk.asked.all().contains(&Act::Drained));
         feed(&desk.actor, Input::JobEnded { job: job() }).await;
-        assert!(desk.asked.all().contains(&Act::Leave));
+        assert!(desk.asked.all().contains(&Act::Drained));
     });
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::after::{as_before, peak_memory};
 use crate::files::files;
 use crate::support::peer::Call;
-use crate::support::{self, Lab, PATIENCE, Process, alive};
+use crate::support::{self, Lab, PATIENCE, alive};
 
 /// A package with this script and these lines in its manifest.
 fn package(lab: &Lab, script: &str, more: &str) -> PathBuf {
@@ -195,18 +195,7 @@ async fn what_is_no_text_does_no_harm() {
         printf x > \"$(printf 'models/\\377')\"; printf x > \"$(printf 'models/a\\nb')\"; \
         printf x > \"$(printf 'models/\\033[2J')\"; printf x > \"$(printf 'models/\\342\\200\\256gpj')\"; echo end";
     let package = package(&lab, script, "");
-    let out = lab.out();
-    let args = [
-        "run",
-        package.to_str().unwrap(),
-        "--hub",
-        &lab.url,
-        "--session",
-        &lab.session,
-        "-o",
-        out.to_str().unwrap(),
-    ];
-    let mut run = Process::start(&args, &[]);
+    let mut run = lab.run_for_people(&package);
     assert_eq!(run.exit().await, 0, "{}", run.log());
     let shown = format!("{}\n{}", run.stdout(), run.log());
     assert!(shown.contains("\u{fffd}") && shown.contains(" bad"));

@@ -10,12 +10,13 @@ use super::availability_model::{Model, Who};
 use super::history::{Moment, Subject, config, histories};
 
 const LEASE: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_secs(30);
 
 impl Subject for Availability {
     fn weight(event: &Input) -> u32 {
         match event {
             Input::Shutdown => 1,
-            Input::Drain => 2,
+            Input::Drain | Input::ConnectionsGone => 2,
             _ => 6,
         }
     }
@@ -30,7 +31,11 @@ fn sender(event: &Input) -> Option<&PeerId> {
         | Input::PackageAnnounced { from }
         | Input::JobBegun { from, .. }
         | Input::PeerLost { from } => Some(from),
-        Input::JobEnded { .. } | Input::Drain | Input::Shutdown | Input::Fired(_) => None,
+        Input::JobEnded { .. }
+        | Input::ConnectionsGone
+        | Input::Drain
+        | Input::Shutdown
+        | Input::Fired(_) => None,
     }
 }
 
@@ -84,27 +89,29 @@ proptest! {
                 ("reserved", "available"),
             ];
             let drain = [
-                ("available", "shutting_down"),
+                ("available", "leaving"),
                 ("reserved", "draining_reserved"),
                 ("busy", "draining_busy"),
             ];
             let drained = [
                 ("draining_reserved", "draining_busy"),
-                ("draining_reserved", "shutting_down"),
-                ("draining_busy", "shutting_down"),
+                ("draining_reserved", "leaving"),
+                ("draining_busy", "leaving"),
             ];
             match &moment.event {
                 Some(Input::Shutdown) => prop_assert_eq!(moment.to, "shutting_down"),
+                Some(Input::ConnectionsGone) => prop_assert_eq!(way, ("leaving", "shutting_down")),
                 Some(Input::Drain) => prop_assert!(drain.contains(&way), "{way:?}"),
                 _ => prop_assert!(round.contains(&way) || drained.contains(&way), "{way:?}"),
             }
         }
     }
 
-    /// A drain keeps who is there and lets nobody else in; the worker leaves, once, when nobody holds it, and not before.
+    /// A drain keeps who is there and lets nobody else in; the worker has drained, once, when nobody holds it, and not before;
+    /// it leaves after that, once, when nobody is connected.
     #[test]
     fn a_drained_worker_serves_whom_it_has_and_leaves(history in histories::<Availability>()) {
-        let (mut draining, mut left) = (false, false);
+        let (mut draining, mut drained, mut left) = (false, false, false);
         for (index, moment) in history.moments.iter().enumerate() {
             let before = holder_before(&history.moments, index);
             for act in moment.acts() {
@@ -117,15 +124,20 @@ proptest! {
                     };
                     prop_assert!(!lets_in, "{act:?}");
                 }
+                if *act == Act::Drained {
+                    prop_assert!(!drained && moment.chart.holder().is_none());
+                    drained = true;
+                }
                 if *act == Act::Leave {
-                    prop_assert!(!left && moment.chart.holder().is_none());
+                    prop_assert!(drained && !left);
+                    prop_assert_eq!(&moment.event, &Some(Input::ConnectionsGone));
                     left = true;
                 }
             }
             if moment.event == Some(Input::Drain) && moment.from != "shutting_down" {
                 draining = true;
                 prop_assert_eq!(moment.chart.holder(), before);
-                prop_assert_eq!(left, before.is_none());
+                prop_assert_eq!(drained, before.is_none());
             }
             if draining && moment.from != moment.to && moment.to == "shutting_down" && moment.event != Some(Input::Shutdown) {
                 prop_assert!(left);
@@ -133,17 +145,50 @@ proptest! {
         }
     }
 
+    /// Who asks a worker that leaves is told no, as long as anybody is connected, and what it shows does not change any more.
+    #[test]
+    fn a_worker_that_leaves_answers_everybody_with_no(history in histories::<Availability>()) {
+        for moment in history.moments.iter().filter(|moment| moment.from == "leaving") {
+            let refused = moment.acts().all(|act| {
+                matches!(act, Act::RejectJob { reason: "busy", .. } | Act::RefuseOffer { status: Status::Busy, .. } | Act::RefusePackage { .. })
+            });
+            match &moment.event {
+                Some(Input::JobRequested { .. } | Input::Offer { .. } | Input::PackageAnnounced { .. }) => {
+                    prop_assert!(refused && moment.acts().count() == 1);
+                }
+                Some(Input::Fired(Timer::HangUp)) => prop_assert!(moment.has(&Act::HangUp)),
+                Some(Input::ConnectionsGone) => prop_assert!(moment.has(&Act::Leave)),
+                _ => prop_assert_eq!(moment.acts().count(), 0),
+            }
+        }
+    }
+
+    /// Who is connected to a worker that leaves has 30 s to read; then it hangs up, and again where that was not enough.
+    #[test]
+    fn a_worker_that_leaves_hangs_up_every_30_s(history in histories::<Availability>()) {
+        let alone = history.left_alone(LINGER);
+        let since = |moment: &Moment<Availability>| moment.from == "leaving" || moment.to == "leaving";
+        let mut last = None;
+        for moment in alone.moments.iter().filter(|moment| since(moment)) {
+            match moment.has(&Act::HangUp) {
+                true => prop_assert_eq!(last.replace(moment.at), Some(moment.at - LINGER)),
+                false => last = last.or(Some(moment.at)),
+            }
+        }
+        prop_assert!(!history.chart_is("leaving") || alone.moments.last().is_some_and(|moment| moment.has(&Act::HangUp)));
+    }
+
     /// A drain neither lengthens nor shortens a reservation: it has one lease, and left alone the worker leaves at its end.
     #[test]
     fn a_drain_leaves_the_lease_as_it_is(history in histories::<Availability>()) {
         for moment in &history.moments {
             if moment.event == Some(Input::Drain) {
-                prop_assert!(moment.effects.iter().all(|effect| matches!(effect, Effect::Act(_))) || moment.to == "shutting_down");
+                prop_assert!(moment.effects.iter().all(|effect| matches!(effect, Effect::Act(_) | Effect::Arm(Timer::HangUp, _))));
             }
         }
         let alone = history.left_alone(LEASE);
         prop_assert!(!alone.chart_is("draining_reserved"));
-        prop_assert!(!history.chart_is("draining_reserved") || alone.chart_is("shutting_down"));
+        prop_assert!(!history.chart_is("draining_reserved") || alone.chart_is("leaving"));
     }
 
     /// reading.md 4: a lease lasts 60 s, and it ends with an assignment, with the connection, or with its deadline.
@@ -155,7 +200,7 @@ proptest! {
                 continue;
             }
             let holder = holder_before(&history.moments, index);
-            let free = if moment.from == "reserved" { "available" } else { "shutting_down" };
+            let free = if moment.from == "reserved" { "available" } else { "leaving" };
             match (&moment.event, plain(moment.to)) {
                 (Some(Input::Fired(Timer::Lease)), to) if to == free => {}
                 (Some(Input::PeerLost { from }), to) if to == free => prop_assert_eq!(Some(from), holder),
@@ -247,6 +292,7 @@ proptest! {
             };
             let expected = match (moment.from, holder_before(&history.moments, index)) {
                 ("shutting_down", _) => None,
+                ("leaving", _) => Some(Act::RefuseOffer { to: from.clone(), status: Status::Busy }),
                 (_, None) => Some(Act::AcceptOffer { from: from.clone() }),
                 (_, Some(holder)) if holder == from => Some(Act::AcceptOffer { from: from.clone() }),
                 // A reservation that is the last one frees nothing for others.
@@ -290,7 +336,7 @@ proptest! {
                 match status {
                     Status::Available => prop_assert!(job.is_none()),
                     Status::Reserved => {}
-                    Status::Busy => prop_assert!(job.is_some()),
+                    Status::Busy => prop_assert_eq!(job.is_none(), moment.to == "leaving"),
                 }
             }
         }
@@ -301,7 +347,7 @@ proptest! {
     #[test]
     fn busy_ends_with_the_current_job_and_nothing_else(history in histories::<Availability>()) {
         for (index, moment) in history.moments.iter().enumerate() {
-            let free = [("busy", "available"), ("draining_busy", "shutting_down")];
+            let free = [("busy", "available"), ("draining_busy", "leaving")];
             if free.contains(&(moment.from, moment.to)) && moment.event != Some(Input::Shutdown) {
                 let job = history.moments[index - 1].chart.job().cloned().unwrap();
                 prop_assert_eq!(&moment.event, &Some(Input::JobEnded { job }));
@@ -315,7 +361,7 @@ proptest! {
         let mut down = false;
         for moment in history.left_alone(LEASE * 2).moments {
             prop_assert!(!(down && moment.acts().next().is_some()));
-            down |= moment.event == Some(Input::Shutdown) || moment.acts().any(|act| *act == Act::Leave);
+            down |= moment.event == Some(Input::Shutdown) || moment.has(&Act::Leave);
             if down {
                 prop_assert_eq!(moment.to, "shutting_down");
                 prop_assert_eq!(moment.chart.status(), Status::Busy);

@@ -7,6 +7,7 @@ use loaner::charts::availability::{Act, Input, Status, Timer};
 use loaner::charts::{JobId, PeerId};
 
 const LEASE: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_secs(30);
 
 /// The worker as reading.md 1 to 5 tell of it.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub enum Who {
         holder: PeerId,
         job: JobId,
     },
+    /// Done with its last holder; somebody may still be connected. Since when, or since it last hung up.
+    Leaving {
+        since: Duration,
+    },
     Down,
 }
 
@@ -30,7 +35,7 @@ impl Who {
             Who::Free => (Status::Available, None),
             Who::Reserved { job, .. } => (Status::Reserved, job.clone()),
             Who::Busy { job, .. } => (Status::Busy, Some(job.clone())),
-            Who::Down => (Status::Busy, None),
+            Who::Leaving { .. } | Who::Down => (Status::Busy, None),
         }
     }
 }
@@ -64,8 +69,25 @@ impl Model {
         let next = match (&self.who, event) {
             (Who::Down, _) => None,
             (_, Input::Shutdown) => {
+                self.draining = true;
                 self.who = Who::Down;
                 return acts;
+            }
+            (Who::Leaving { .. }, Input::ConnectionsGone) => {
+                self.who = Who::Down;
+                return vec![Act::Leave];
+            }
+            (Who::Leaving { since }, Input::Fired(Timer::HangUp)) => {
+                assert_eq!(at, *since + LINGER, "the time to read");
+                self.who = Who::Leaving { since: at };
+                return vec![Act::HangUp];
+            }
+            (Who::Leaving { .. }, Input::Offer { from }) => {
+                let (to, status) = (from.clone(), Status::Busy);
+                return vec![Act::RefuseOffer { to, status }];
+            }
+            (Who::Leaving { .. }, Input::PackageAnnounced { from }) => {
+                return vec![Act::RefusePackage { from: from.clone() }];
             }
             (Who::Free, Input::Drain) => {
                 self.draining = true;
@@ -175,23 +197,26 @@ impl Model {
                 Some(Who::Free)
             }
             (_, Input::Fired(Timer::Lease)) => panic!("a lease ended that nobody had"),
+            (_, Input::Fired(Timer::HangUp)) => panic!("nobody was to hang up"),
             _ => None,
         };
         match next {
             None => {}
-            // Who drains is never free again.
-            Some(Who::Free) if self.draining => {
-                self.who = Who::Down;
-                acts.push(Act::Leave);
-            }
             Some(next) => {
-                self.who = next;
+                // Who drains is never free again.
+                let last = matches!(next, Who::Free) && self.draining;
+                self.who = if last {
+                    Who::Leaving { since: at }
+                } else {
+                    next
+                };
                 let ((status, job), draining) = (self.published(), self.draining);
                 acts.push(Act::Publish {
                     status,
                     job,
                     draining,
                 });
+                acts.extend(last.then_some(Act::Drained));
             }
         }
         acts

@@ -145,8 +145,8 @@ macro_rules! every_chart {
 
 every_chart! {
     availability: Availability, [
-        "AcceptJob", "RejectJob", "AcceptOffer", "RefuseOffer", "AdmitPackage", "RefusePackage", "ExpectJob", "Leave", "Publish",
-        "ReleaseHolder"
+        "AcceptJob", "RejectJob", "AcceptOffer", "RefuseOffer", "AdmitPackage", "RefusePackage", "ExpectJob", "Drained", "HangUp", "Leave",
+        "Publish", "ReleaseHolder"
     ];
     hub_connection: HubConnection, [
         "Look", "Ping", "WarnOfExpiry", "SendClose", "Detach", "HangUp", "Forget"

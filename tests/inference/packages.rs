@@ -44,18 +44,7 @@ async fn our_client_runs_inferences() {
         lab.until_status("available", PATIENCE).await;
     }
     // To people it is a file, not an archive of nothing.
-    let out = lab.out();
-    let hub = [
-        "--hub",
-        &lab.url,
-        "--session",
-        &lab.session,
-        "-o",
-        out.to_str().unwrap(),
-    ];
-    let mut args = vec!["run", dir.to_str().unwrap()];
-    args.extend(hub);
-    let mut client = Process::start(&args, &[]);
+    let mut client = lab.run_for_people(&dir);
     assert_eq!(client.exit().await, 0, "{}", client.log());
     let text = client.stdout();
     assert!(text.ends_with("d.predictions-3.slp (9 B)"), "{text}");

@@ -1,5 +1,6 @@
 //! Logs and lists.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -62,6 +63,98 @@ async fn a_log_is_read_and_followed_from_any_offset() {
     assert_eq!(ours.jobs().await[0]["state"], "completed");
     let mut unknown = ours.ask("logs", &["nobody"]);
     assert_eq!(unknown.exit().await, 8);
+}
+
+/// Whoever reads a log or a list may have enough of it: what shows it ends quietly, and as ever.
+#[actix_rt::test]
+async fn a_reader_may_have_enough() {
+    let ours = Ours::new().await;
+    let mut client = ours.run(&ours.package("seq 1 200000", ""));
+    assert_eq!(client.exit().await, 0, "{}", client.stdout());
+    for (command, json) in [
+        ("logs", false),
+        ("logs", true),
+        ("jobs", false),
+        ("jobs", true),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut shows = tokio::process::Command::new(env!("CARGO_BIN_EXE_loaner"));
+        shows.args([
+            command, "--hub", &ours.lab.url, "--session", &ours.lab.session,
+        ]);
+        shows.arg("--state-dir").arg(&ours.state);
+        shows.args(json.then_some("--json")).kill_on_drop(true);
+        shows
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped());
+        let shows = shows.spawn().unwrap();
+        if command == "logs" {
+            let mut first = String::new();
+            let mut reader = std::io::BufReader::new(reader);
+            std::io::BufRead::read_line(&mut reader, &mut first).unwrap();
+            assert!(
+                first == "1\n" || json && first.contains("1\\n2\\n"),
+                "{first}"
+            );
+        } else {
+            drop(reader);
+        }
+        let ended = tokio::time::timeout(PATIENCE, shows.wait_with_output());
+        let ended = ended.await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), &*said), (Some(0), ""), "{command}");
+    }
+}
+
+/// A log that cannot be kept costs the job nothing: it runs, its results come, and its client is told why it sees nothing.
+#[actix_rt::test]
+async fn a_log_that_cannot_be_kept_is_told() {
+    let worker_state = tempfile::tempdir().unwrap();
+    let state = worker_state.path().to_str().unwrap();
+    let ours = Ours::with(&["--allow-commands", "--state-dir", state]).await;
+    // What is in the way of the first log.
+    let kept = jobs_below(worker_state.path());
+    std::fs::create_dir(kept.join("1.log")).unwrap();
+    let script = "echo hello; mkdir models; echo m > models/m";
+    let mut client = ours.run(&ours.package(script, ""));
+    assert_eq!(client.exit().await, 0, "{}", client.stdout());
+    let events = client.events();
+    let outputs = events.iter().filter(|event| event["event"] == "output");
+    let [told] = &outputs
+        .map(|event| event["text"].as_str().unwrap())
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("{}", client.stdout())
+    };
+    assert!(told.contains("cannot keep the log of this job"), "{told}");
+    assert_eq!(events.last().unwrap()["entries"][0]["name"], "m");
+    let mut logs = ours.ask("logs", &[]);
+    assert_eq!(logs.exit().await, 8, "{}", logs.stdout());
+
+    let mut foreign = ours.lab.peer("client").await;
+    let call = foreign.call(&ours.lab.worker_id).await;
+    std::fs::create_dir(kept.join("2.log")).unwrap();
+    call.upload("b.zip", &ours.lab.archive("b", script)).await;
+    call.until("[loaner] the worker cannot keep the log").await;
+    call.until("JOB_COMPLETE").await;
+}
+
+/// Where the worker keeps what it knows of jobs, below its state.
+fn jobs_below(state: &std::path::Path) -> std::path::PathBuf {
+    let mut pending = vec![state.to_owned()];
+    while let Some(dir) = pending.pop() {
+        if dir.extension().is_some_and(|end| end == "jobs") {
+            return dir;
+        }
+        let entries = std::fs::read_dir(dir).unwrap().flatten();
+        pending.extend(
+            entries
+                .map(|entry| entry.path())
+                .filter(|path| path.is_dir()),
+        );
+    }
+    panic!("no directory of jobs");
 }
 
 /// A client that reads nothing holds a job up for as long as the worker was told, and no longer: the job goes on, its log is

@@ -117,6 +117,22 @@ impl Lab {
         super::run(&self.url, package, &all, &[])
     }
 
+    /// `loaner run` against this worker, as people see it.
+    pub fn run_for_people(&self, package: &Path) -> Process {
+        let out = self.out();
+        let args = [
+            "run",
+            package.to_str().unwrap(),
+            "--hub",
+            &self.url,
+            "--session",
+            &self.session,
+            "-o",
+            out.to_str().unwrap(),
+        ];
+        Process::start(&args, &[])
+    }
+
     /// `loaner workers` for the room, with these further arguments.
     pub fn workers(&self, flags: &[&str]) -> Process {
         let mut args = vec!["workers", "--hub", &self.url];
@@ -125,7 +141,7 @@ impl Lab {
     }
 
     /// The arguments that name the room, and these.
-    fn in_room<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
+    pub fn in_room<'a>(&'a self, flags: &[&'a str]) -> Vec<&'a str> {
         let mut all = vec!["--room", &self.room, "--token", &self.token];
         all.extend(flags);
         all

@@ -1,6 +1,7 @@
 //! The program itself, as a process.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,6 +50,11 @@ fn collect(stream: impl AsyncRead + Unpin + Send + 'static, lines: Arc<Lines>) {
 impl Process {
     /// Starts `loaner` with these arguments and variables, and none of the caller's settings.
     pub fn start(args: &[&str], env: &[(&str, &str)]) -> Process {
+        Process::start_in(&std::env::temp_dir(), args, env)
+    }
+
+    /// The same, in this directory.
+    pub fn start_in(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loaner"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOANER_")) {
             command.env_remove(name);
@@ -58,7 +64,7 @@ impl Process {
             .args(args)
             .env("XDG_STATE_HOME", state.path())
             .envs(env.iter().copied())
-            .current_dir(std::env::temp_dir())
+            .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -151,7 +151,10 @@ async fn tunnels_are_bounded() {
     );
     // One that leaves makes room.
     let (gone, _peer) = clients.pop().unwrap();
-    gone._connection.close().await;
+    gone.channel
+        .send_text(&Word::Close.to_text())
+        .await
+        .unwrap();
     super::support::until("there is room", PATIENCE, || {
         lab.worker.log_count("a tunnel is over") > 0
     })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use loaner::wire::SessionString;
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::support::stub::StubHub;
@@ -182,4 +183,34 @@ async fn what_ice_does_during_a_shutdown_changes_nothing() {
     assert_eq!(lab.worker.exit().await, 0);
     assert_eq!(lab.worker.log_count("Worker re-registered"), 0);
     assert_eq!(lab.worker.log_count("Client shutdown complete"), 1);
+}
+
+/// A connection that is left of a peer's last job says nothing of its next reservation: that it is lost leaves it as it is, and it
+/// becomes its job.
+#[actix_rt::test]
+async fn what_is_left_of_the_last_job_does_not_free_the_next_reservation() {
+    let lab = Lab::new().await;
+    let mut client = lab.peer("client").await;
+    client.reserve(&lab.worker_id).await;
+    let old = client.call(&lab.worker_id).await;
+    let archive = lab.archive("a", "echo hello");
+    old.upload("a.zip", &archive).await;
+    old.until("JOB_COMPLETE").await;
+    lab.until_free().await;
+
+    let request = |job: &str| json!({ "app_message_type": "job_request", "job_id": job });
+    client.message(&lab.worker_id, request("j2"));
+    client.hear_message("job_response").await;
+    old.hang_up().await;
+    lab.worker.logged("the connection is lost").await;
+    let mut other = lab.peer("client").await;
+    other.message(&lab.worker_id, request("j3"));
+    let response = other.hear_message("job_response").await;
+    assert_eq!(response["accepted"], false, "{response}");
+
+    let assignment = json!({ "app_message_type": "job_assignment", "job_id": "j2" });
+    client.message(&lab.worker_id, assignment);
+    let call = client.call(&lab.worker_id).await;
+    call.upload("a.zip", &archive).await;
+    call.until("JOB_COMPLETE").await;
 }

@@ -12,18 +12,20 @@ use jsonwebtoken::Algorithm;
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::comeback::{Load, client};
 use super::load::{Bench, PATIENCE, on_one_thread};
 use super::server::{Kind, Server};
 use crate::report::{Figure, Reach};
-use crate::say;
+use crate::{say, wait};
 
 /// Clients that write to others all the time.
 const SENDERS: usize = 100;
 /// How long messages go on before and after.
 const BEFORE: Duration = Duration::from_secs(2);
+/// How often it is looked how far the clients are.
+const LOOK: Duration = Duration::from_millis(10);
 /// Time between two clients that connect at first.
 const OPENING: Duration = Duration::from_micros(300);
 
@@ -166,23 +168,21 @@ async fn run_clients(
         });
     }
     let steps = async {
-        until(
-            || load.connected.get() == clients,
-            "all clients are connected",
-        )
+        until("all clients are connected", || {
+            load.connected.get() == clients
+        })
         .await?;
         sleep(BEFORE).await;
         // Fails when the other side is gone, and then so is the hub.
         let _ = ready.send(());
-        until(|| load.back.get() == clients, "all clients are back").await?;
+        until("all clients are back", || load.back.get() == clients).await?;
         sleep(BEFORE).await;
         load.stopping.set(true);
         let all_confirmed = || load.open.iter().all(|open| open.borrow().is_empty());
-        until(all_confirmed, "every message is confirmed").await?;
-        until(
-            || load.arrived.borrow().len() == load.sent.get(),
-            "every message has arrived",
-        )
+        until("every message is confirmed", all_confirmed).await?;
+        until("every message has arrived", || {
+            load.arrived.borrow().len() == load.sent.get()
+        })
         .await
     };
     tokio::select! {
@@ -204,13 +204,6 @@ async fn run_clients(
     Ok((outcome, load.last_back.get()))
 }
 
-async fn until(holds: impl Fn() -> bool, what: &str) -> Result<()> {
-    let waiting = async {
-        while !holds() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, waiting)
-        .await
-        .with_context(|| format!("not so: {what}"))
+async fn until(what: &str, holds: impl Fn() -> bool) -> Result<()> {
+    wait::until(what, PATIENCE, LOOK, holds).await
 }

@@ -215,6 +215,7 @@ impl JobPerformer {
     pub(super) fn send_terminal(&mut self, outcome: Outcome) {
         let (mut text, message) = self.terminal(outcome);
         let mut last_word = self.last_word(outcome);
+        let mut settled = None;
         if let Some(record) = &self.record {
             let (state, told) = match (outcome, &message) {
                 (Outcome::Failed(_), PeerMessage::JobFailed { error, .. }) => {
@@ -228,6 +229,8 @@ impl JobPerformer {
                 (Outcome::Cancelled, _) => ("cancelled", ""),
             };
             record.ended(state, told);
+            let settling = record.clone();
+            settled = Some(self.plane.spawn_blocking(move || settling.settle()));
             if self.speaks_of_jobs() {
                 text = ChannelText::Own(OwnText::Job(record.summary()));
                 last_word = None;
@@ -239,6 +242,12 @@ impl JobPerformer {
         self.tell(JobEvent::Tell(message));
         let (channel, owner, job) = (self.channel.clone(), self.owner.clone(), self.id.clone());
         self.plane.spawn(async move {
+            // What is told is written down by then, unless the disk hangs.
+            if let Some(settled) = settled
+                && tokio::time::timeout(FAREWELL, settled).await.is_err()
+            {
+                tracing::warn!(%job, "the record of a job is not written in time");
+            }
             if let Some(channel) = channel.filter(Channel::is_open) {
                 let sent = async {
                     if let Some(word) = last_word {

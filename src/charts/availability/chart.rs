@@ -1,7 +1,7 @@
 //! What the explorer and the drawing want to know of `availability`.
 
-use super::{Act, Availability, Input, Out, Timer};
-use crate::charts::machine::{Chart, any, chart_core, words};
+use super::{Act, Availability, Input, Out, Status, Timer};
+use crate::charts::machine::{Chart, chart_core, words};
 use crate::charts::{JobId, PeerId};
 
 impl Chart for Availability {
@@ -41,43 +41,34 @@ impl Chart for Availability {
             events.push(Input::PeerLost { from: from.clone() });
         }
         events.extend(jobs.map(|job| Input::JobEnded { job }));
-        events.extend([Input::Drain, Input::Shutdown]);
+        events.extend([Input::ConnectionsGone, Input::Drain, Input::Shutdown]);
         events
     }
 
     fn timers() -> Vec<Timer> {
-        vec![Timer::Lease]
+        vec![Timer::Lease, Timer::HangUp]
     }
 
     fn guard(&self, event: &Input) -> &'static str {
-        if let (Input::JobRequested { fits, .. }, None) = (event, self.holder()) {
-            return if *fits {
-                "the machine can do it"
-            } else {
-                "the machine cannot do it"
-            };
+        match (event, self.status()) {
+            (Input::JobRequested { fits: true, .. }, Status::Available) => {
+                return "the machine can do it";
+            }
+            (Input::JobRequested { fits: false, .. }, Status::Available) => {
+                return "the machine cannot do it";
+            }
+            _ => {}
         }
-        let last = self.draining();
-        match (self.holder(), event.from()) {
-            (Some(holder), Some(from)) if holder != from => "from another peer",
-            (Some(_), Some(_)) => match (self.job(), event) {
-                (Some(own), Input::JobAssigned { job, .. }) if own != job => {
-                    "from the holder, another job"
-                }
-                // What these lead to is not the same any more.
-                (_, any![JobAssigned, JobBegun, PeerLost]) if last => "from the holder, draining",
-                _ => "from the holder",
-            },
-            (Some(_), None) => match (self.job(), event) {
-                (Some(own), Input::JobEnded { job }) if own == job && last => {
-                    "the current job, draining"
-                }
-                (Some(own), Input::JobEnded { job }) if own == job => "the current job",
-                (Some(_), Input::JobEnded { .. }) => "another job",
-                (_, Input::Fired(Timer::Lease)) if last => "draining",
-                _ => "",
-            },
-            (None, _) => "",
+        match (self.holder(), event.from(), self.job(), event) {
+            (None, ..) => "",
+            (Some(holder), Some(from), ..) if holder != from => "from another peer",
+            (_, Some(_), Some(own), Input::JobAssigned { job, .. }) if own != job => {
+                "from the holder, another job"
+            }
+            (_, Some(_), ..) => "from the holder",
+            (_, None, Some(own), Input::JobEnded { job }) if own == job => "the current job",
+            (_, None, Some(_), Input::JobEnded { .. }) => "another job",
+            (_, None, ..) => "",
         }
     }
 

@@ -73,6 +73,8 @@ pub enum Input {
         /// Whose.
         from: PeerId,
     },
+    /// The last connection of all is gone, or there is none.
+    ConnectionsGone,
     /// The worker is to take nobody else, and to leave after whom it has.
     Drain,
     /// The worker is to end.
@@ -90,7 +92,7 @@ impl Input {
             | Input::PackageAnnounced { from }
             | Input::JobBegun { from, .. }
             | Input::PeerLost { from } => Some(from),
-            any![JobEnded, Drain, Shutdown, Fired] => None,
+            any![JobEnded, ConnectionsGone, Drain, Shutdown, Fired] => None,
         }
     }
 }
@@ -100,6 +102,8 @@ impl Input {
 pub enum Timer {
     /// Until a reservation ends.
     Lease,
+    /// Until a worker that leaves closes what its clients did not.
+    HangUp,
 }
 
 /// What the chart asks for.
@@ -164,6 +168,10 @@ pub enum Act {
         /// Whose.
         holder: PeerId,
     },
+    /// The last one who held the worker is done with it: only connections are left to wait for.
+    Drained,
+    /// Close what is connected still.
+    HangUp,
     /// Nobody is left to wait for: the worker may end.
     Leave,
 }

@@ -261,8 +261,9 @@ fn what_a_reader_of_the_pages_looks_for_is_there() {
         "| `reserved` | `serving`, `held`, `leased` | Kept for its holder, for the length of the lease. | **60 s** (lease) |",
         "| lease | 60 s | `reserved`, `draining_reserved` |",
         "|  | lease fires | → `available` | release holder, publish available, stop lease |",
-        "| any in *serving*: `available`, `reserved`, `busy`, `draining_reserved`, `draining_busy` | shutdown | → `shutting\\_down` | stop lease if it runs |",
-        "| another job ended, not the current one | `working`: job ended *\\[another job\\]* |",
+        "|  | lease fires | → `leaving` | release holder, publish busy (draining), drained, stop lease, start hang up 30 s |",
+        "| any in *serving*: `available`, `reserved`, `busy`, `draining_reserved`, `draining_busy`, `leaving` | shutdown | → `shutting\\_down` | stop lease if it runs, stop hang up if it runs |",
+        "| another job ended, not the current one | `working`: job ended |",
     ] {
         let row = row.replace("`shutting\\_down`", "`shutting_down`");
         assert!(page.contains(&row), "{row}\n{page}");

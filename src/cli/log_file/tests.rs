@@ -5,8 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 
 fn place(dir: &Path, max: u64, keep: u32) -> Place {
-    let path = dir.join("log");
-    Place { path, max, keep }
+    Place {
+        path: dir.join("log"),
+        max,
+        keep,
+        json: false,
+    }
 }
 
 /// The files of a log, the oldest first, and what is in them.
@@ -146,6 +150,81 @@ fn a_disk_that_fails_holds_up_nothing() {
     let all: String = files(&below).into_iter().map(|(_, text)| text).collect();
     assert!(all.contains("lines of this log are lost\n"), "{all}");
     assert!(all.ends_with("line 112\n"), "{all}");
+}
+
+/// Every line that is lost is counted in one note, also where the line after the note is lost too.
+#[test]
+fn a_lost_line_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let log = LogFile::open(place(&below, 30, 1)).unwrap();
+    write(&log, 100..103);
+    fs::rename(&below, dir.path().join("gone")).unwrap();
+    write(&log, 103..112);
+    // There is room for a new file, and not for a second.
+    fs::create_dir_all(below.join("log.1")).unwrap();
+    write(&log, 112..113);
+    let text = |name: &str| fs::read_to_string(below.join(name)).unwrap();
+    assert_eq!(text("log"), "9 lines of this log are lost\n");
+    fs::remove_dir(below.join("log.1")).unwrap();
+    write(&log, 113..114);
+    assert_eq!(text("log.1"), "1 lines of this log are lost\n");
+    assert_eq!(text("log"), "line 113\n");
+}
+
+/// In a log of JSON, what is lost is told in JSON.
+#[test]
+fn a_log_of_json_is_json_throughout() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = true;
+    let log = LogFile::open(Place {
+        json,
+        ..place(dir.path(), 1000, 1)
+    });
+    let log = log.unwrap();
+    log.missed.fetch_add(3, Ordering::Relaxed);
+    (&log).write_all(b"{\"level\":\"INFO\"}\n").unwrap();
+    log.flush();
+    let text = fs::read_to_string(dir.path().join("log")).unwrap();
+    let lines = text.lines().map(serde_json::from_str::<serde_json::Value>);
+    let lines: Vec<_> = lines.map(Result::unwrap).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(
+        lines[0]["fields"]["message"],
+        "3 lines of this log are lost"
+    );
+    assert_eq!(lines[0]["level"], "WARN");
+    let year = lines[0]["timestamp"].as_str().unwrap().get(..2);
+    assert_eq!(year, Some("20"), "{text}");
+}
+
+/// The end waits for a queue that is full and moves again.
+#[test]
+fn a_flush_waits_behind_a_full_queue() {
+    let (lines, waiting) = sync_channel(1);
+    let log = LogFile {
+        lines,
+        missed: Arc::default(),
+    };
+    (&log).write_all(b"line\n").unwrap();
+    let (begins, begun) = sync_channel(0);
+    let flushing = std::thread::spawn(move || {
+        begins.send(()).unwrap();
+        log.flush();
+    });
+    begun.recv().unwrap();
+    // One that does not wait is over by then.
+    (0..50).for_each(|_| {
+        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(1));
+    });
+    assert!(matches!(waiting.recv(), Ok(Message::Line(_))));
+    let Ok(Message::Flush(done)) = waiting.recv() else {
+        panic!("it did not wait");
+    };
+    done.send(()).unwrap();
+    flushing.join().unwrap();
 }
 
 /// What cannot be turned does not grow on.

@@ -1,5 +1,6 @@
-//! Room on a disk, and trees removed from it.
+//! Room on a disk, what takes it, and trees removed from it.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -134,10 +135,116 @@ fn open_up(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes that a directory takes on its disk, however deep, following no link. What vanishes or is moved meanwhile, or cannot be
+/// read, counts 0. One directory is open at a time.
+pub fn disk_usage(dir: &Path) -> u64 {
+    let mut used = 0;
+    let Ok(mut at) = unix::open(dir, DIRECTORY, Mode::empty()) else {
+        return used;
+    };
+    let mut way = vec![Level::of(&at, &mut used)];
+    while let Some(level) = way.last_mut() {
+        if let Some(name) = level.left.pop() {
+            if let Ok(below) = unix::openat(&at, name, DIRECTORY, Mode::empty()) {
+                at = below;
+                way.push(Level::of(&at, &mut used));
+            }
+            continue;
+        }
+        way.pop();
+        let Some(above) = way.last() else {
+            break;
+        };
+        match unix::openat(&at, c"..", DIRECTORY, Mode::empty()) {
+            Ok(up) if id_of(&up).is_some_and(|id| above.id == Some(id)) => at = up,
+            // A job moved it: what is there now is none of this tree.
+            _ => break,
+        }
+    }
+    used
+}
+
+/// A directory on the way down, and what of it was not looked into yet.
+struct Level {
+    id: Option<(u64, u64)>,
+    left: Vec<CString>,
+}
+
+impl Level {
+    /// Counts what lies in a directory.
+    fn of(dir: &OwnedFd, used: &mut u64) -> Self {
+        let mut left = Vec::new();
+        for entry in unix::Dir::read_from(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let Ok(stat) = unix::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            // A file with holes takes less than its length; blocks are of 512 bytes on every system.
+            *used += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                left.push(name.to_owned());
+            }
+        }
+        Level {
+            id: id_of(dir),
+            left,
+        }
+    }
+}
+
+fn id_of(dir: &OwnedFd) -> Option<(u64, u64)> {
+    let stat = unix::fstat(dir).ok()?;
+    Some((stat.st_dev, stat.st_ino))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// What files take is counted in all directories, and what links lead to is not.
+    #[test]
+    fn what_a_directory_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(disk_usage(dir.path()), 0);
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/b/file"), vec![1; 1 << 20]).unwrap();
+        std::os::unix::fs::symlink("/usr", dir.path().join("a/link")).unwrap();
+        let used = disk_usage(dir.path());
+        assert!((1 << 20..2 << 20).contains(&used), "{used}");
+    }
+
+    /// What lies deeper than any path reaches counts too, and what lies beside the way there.
+    #[test]
+    fn what_lies_deep_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        let mut at = unix::open(&tree, DIRECTORY, Mode::empty()).unwrap();
+        let write = |at: &OwnedFd| {
+            let flags = OFlags::CREATE | OFlags::WRONLY;
+            let file = unix::openat(at, "file", flags, Mode::RWXU).unwrap();
+            io::Write::write_all(&mut fs::File::from(file), &[1; 65536]).unwrap();
+        };
+        for level in 0..4_000 {
+            if level % 1000 == 0 {
+                unix::mkdirat(&at, "a", Mode::RWXU).unwrap();
+                let beside = unix::openat(&at, "a", DIRECTORY, Mode::empty()).unwrap();
+                write(&beside);
+            }
+            unix::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = unix::openat(&at, "d", DIRECTORY, Mode::empty()).unwrap();
+        }
+        let before = disk_usage(&tree);
+        assert!(before >= 4 * 65536, "{before}");
+        write(&at);
+        let more = disk_usage(&tree) - before;
+        assert!(more >= 65536, "{more}");
+        remove_tree(&tree).unwrap();
+    }
 
     #[test]
     fn sizes_read_well() {

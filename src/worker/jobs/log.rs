@@ -1,11 +1,13 @@
 //! A job's log: its output, appended to a file as it comes. Any number of readers follow it, each from the offset that it
 //! wants, in bytes. The file only grows, and nobody who reads can hold up who writes.
 
+mod reader;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::fcntl::{FallocateFlags, OFlag};
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::reader::{Log, LogReader};
 use super::disk::human;
 use super::lines::LogLine;
 
@@ -31,20 +34,41 @@ pub struct LogState {
     pub written: u64,
     /// Nothing is going to be added.
     pub over: bool,
+    /// There is no file, and there will be none.
+    pub missing: bool,
 }
 
-/// A log that can be read.
-#[derive(Debug, Clone)]
-pub struct Log {
+/// Where a log is, and its file, which is made when it is first needed.
+#[derive(Debug)]
+pub struct Place {
     path: PathBuf,
-    state: watch::Receiver<LogState>,
+    file: OnceLock<Option<Arc<File>>>,
+}
+
+impl Place {
+    /// The file. Blocks while it is made.
+    pub fn file(&self) -> Option<Arc<File>> {
+        self.file.get_or_init(|| self.make()).clone()
+    }
+
+    fn make(&self) -> Option<Arc<File>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&self.path)
+            .inspect_err(|error| tracing::warn!(path = %self.path.display(), %error, "a job's log cannot be kept"))
+            .ok()?;
+        reserve(&file, Some(AHEAD));
+        Some(Arc::new(file))
+    }
 }
 
 /// The one who appends to a log. Dropped, the log is over, and what was not flushed is lost.
 #[derive(Debug)]
 pub struct LogWriter {
-    file: Option<Arc<File>>,
-    path: PathBuf,
+    place: Arc<Place>,
     buffer: Vec<u8>,
     /// When the buffer has to be written.
     due: Option<Instant>,
@@ -62,32 +86,20 @@ pub struct LogWriter {
 
 impl LogWriter {
     /// A new and empty log, which gets `limit` bytes at most (and a line that says so). A file that cannot be made, or that
-    /// the disk does not take, costs the log and not the job: the log's own lines say how much is missing. Blocks.
+    /// the disk does not take, costs the log and not the job: the log's own lines say how much is missing.
     pub fn create(path: PathBuf, limit: u64) -> (Self, Log) {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(&path);
-        let file = file
-            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a job's log cannot be kept"))
-            .ok()
-            .map(Arc::new);
-        if let Some(file) = &file {
-            reserve(file, Some(AHEAD));
-        }
         let (state, seen) = watch::channel(LogState {
             written: 0,
             over: false,
+            missing: false,
         });
         let log = Log {
             path: path.clone(),
             state: seen,
         };
+        let file = OnceLock::new();
         let writer = LogWriter {
-            file,
-            path,
+            place: Arc::new(Place { path, file }),
             buffer: Vec::new(),
             due: None,
             state,
@@ -98,6 +110,21 @@ impl LogWriter {
             writing: None,
         };
         (writer, log)
+    }
+
+    /// Where it is, for whoever may wait until there is a file.
+    pub fn place(&self) -> Arc<Place> {
+        self.place.clone()
+    }
+
+    /// Sees to it that there is a file, if there can be one; whoever reads the log learns it where there cannot.
+    pub async fn make(&self) -> bool {
+        let place = self.place.clone();
+        let made = spawn_blocking(move || place.file().is_some());
+        let made = made.await.unwrap_or(false);
+        self.state
+            .send_if_modified(|state| std::mem::replace(&mut state.missing, !made) == made);
+        made
     }
 
     /// Appends a line: it ends in `\n`, or in `\r` where the next is to take its place.
@@ -145,13 +172,15 @@ impl LogWriter {
     pub async fn flush(&mut self) {
         self.written_down().await;
         self.due = None;
-        let bytes = std::mem::take(&mut self.buffer);
-        if bytes.is_empty() {
+        if self.buffer.is_empty() {
             return;
         }
-        let Some(file) = self.file.clone() else {
+        let made = self.make().await;
+        let bytes = std::mem::take(&mut self.buffer);
+        if !made {
             return;
-        };
+        }
+        let place = self.place.clone();
         let (start, missing) = (self.state.borrow().written, self.lost);
         let size = bytes.len() as u64;
         let more = start + size + AHEAD / 2 > self.room;
@@ -160,6 +189,7 @@ impl LogWriter {
         }
         let room = more.then_some(self.room);
         let writing = spawn_blocking(move || {
+            let file = place.file().ok_or(io::ErrorKind::NotFound)?;
             reserve(&file, room);
             write(&file, start, missing, &bytes)
         });
@@ -181,7 +211,7 @@ impl LogWriter {
             }
             Err(error) => {
                 if self.lost == 0 {
-                    tracing::warn!(path = %self.path.display(), %error, "a job's log could not be written");
+                    tracing::warn!(path = %self.place.path.display(), %error, "a job's log could not be written");
                 }
                 self.lost += size;
             }
@@ -196,7 +226,7 @@ impl LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        if let (Some(file), None) = (&self.file, &self.writing) {
+        if let (Some(Some(file)), None) = (self.place.file.get(), &self.writing) {
             // Gives back the room that was kept ahead; if not, it is there for the next to use when the log goes.
             let _ = file.set_len(self.written());
         }
@@ -231,102 +261,6 @@ fn write(file: &File, start: u64, missing: u64, bytes: &[u8]) -> io::Result<u64>
         return Err(error);
     }
     Ok((notice.len() + bytes.len()) as u64)
-}
-
-impl Log {
-    /// A log of the past; an empty one, if the file is not there. Blocks.
-    pub fn past(path: PathBuf) -> Self {
-        let written = path.symlink_metadata().map_or(0, |meta| meta.len());
-        // Without a sender, nothing new is ever learned; and there is nothing.
-        let (_, state) = watch::channel(LogState {
-            written,
-            over: true,
-        });
-        Log { path, state }
-    }
-
-    /// How far it is.
-    pub fn state(&self) -> LogState {
-        let gone = self.state.has_changed().is_err();
-        let state = *self.state.borrow();
-        LogState {
-            over: state.over || gone,
-            ..state
-        }
-    }
-
-    /// Reads it from the byte at `from` on; from its end, if it is not that long.
-    ///
-    /// # Errors
-    /// When the file cannot be opened.
-    pub async fn read(&self, from: u64) -> io::Result<LogReader> {
-        let path = self.path.clone();
-        let file = spawn_blocking(move || File::open(path)).await??;
-        Ok(LogReader {
-            file: Arc::new(file),
-            at: from.min(self.state().written),
-            log: self.clone(),
-        })
-    }
-}
-
-/// Reads a log, and follows it.
-#[derive(Debug)]
-pub struct LogReader {
-    file: Arc<File>,
-    at: u64,
-    log: Log,
-}
-
-impl LogReader {
-    /// The offset of the next byte.
-    pub fn at(&self) -> u64 {
-        self.at
-    }
-
-    /// How many bytes are there to be read.
-    pub fn behind(&self) -> u64 {
-        self.log.state().written.saturating_sub(self.at)
-    }
-
-    /// Passes over what comes before `at`.
-    pub fn skip_to(&mut self, at: u64) {
-        self.at = self.at.max(at);
-    }
-
-    /// Reads the last so many bytes again.
-    pub fn go_back(&mut self, bytes: u64) {
-        self.at = self.at.saturating_sub(bytes);
-    }
-
-    /// Up to `most` bytes from where the last ended; waits for them where `follow` says so. Nothing at the end.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub async fn next(&mut self, most: usize, follow: bool) -> io::Result<Vec<u8>> {
-        let at = self.at;
-        if follow {
-            // A writer that is gone has said that the log is over, or the log is one of the past.
-            let _ = self
-                .log
-                .state
-                .wait_for(|state| state.written > at || state.over)
-                .await;
-        }
-        let there = usize::try_from(self.behind()).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; there.min(most)];
-        if bytes.is_empty() {
-            return Ok(bytes);
-        }
-        let file = self.file.clone();
-        let bytes = spawn_blocking(move || {
-            file.read_exact_at(&mut bytes, at)?;
-            Ok::<_, io::Error>(bytes)
-        })
-        .await??;
-        self.at += bytes.len() as u64;
-        Ok(bytes)
-    }
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ pub async fn run(
     };
     let (writer, log) = audience.log;
     let channel = audience.channel;
+    writer.make().await;
     let view = View::start(
         &log,
         channel.clone(),

@@ -26,6 +26,8 @@ const CHUNK: usize = 128 * 1024;
 const PART: usize = 16 * 1024;
 /// Lines that are sent one by one; more of them at a time are joined where the words allow it.
 const FEW: usize = 64;
+/// What a client is told instead of a log that could not be made.
+const MISSING: &str = "[loaner] the worker cannot keep the log of this job: what it prints is not shown, and it runs all the same";
 /// How long the client may take for what is left of the log when a command has ended.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
@@ -108,7 +110,10 @@ impl Shower {
     async fn show(self, log: Log) {
         let mut reader = match log.read(0).await {
             Ok(reader) => reader,
-            Err(error) => return tracing::debug!(%error, "a client sees nothing of a job's log"),
+            Err(error) => {
+                tracing::debug!(%error, "a client sees nothing of a job's log");
+                return self.say_missing().await;
+            }
         };
         loop {
             if self.hurried.load(Ordering::Relaxed) && reader.behind() > BEHIND {
@@ -130,6 +135,18 @@ impl Shower {
             }
             self.tell.send_replace(reader.at());
         }
+    }
+
+    /// Tells the client why it is shown nothing.
+    async fn say_missing(&self) {
+        let text = if self.words.own {
+            let text = format!("{MISSING}\n");
+            OwnText::LogPart { at: 0, text }.to_text()
+        } else {
+            self.words.line(MISSING, false)
+        };
+        // A channel that is gone needs no reason.
+        let _ = self.channel.send_text(&text).await;
     }
 
     /// Passes over what the client is behind, and says so.

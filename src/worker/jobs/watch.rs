@@ -1,19 +1,15 @@
 //! What a job uses while it runs: time, and room on the disk.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::disk::human;
+use super::disk::{disk_usage, human};
 use super::work::Failure;
 
 /// How often a job's directory is measured.
 const EVERY: Duration = Duration::from_secs(1);
-/// Deepest directory that is measured; deeper ones cannot be made by path, and cost too much to follow.
-const MAX_DEPTH: usize = 256;
 
 /// Watches over the limits of one run.
 #[derive(Debug)]
@@ -76,41 +72,12 @@ impl Watch {
     }
 }
 
-/// Bytes that a directory takes on its disk, following no link. What vanishes meanwhile, or cannot be read, counts 0.
-pub fn disk_usage(dir: &Path) -> u64 {
-    let mut used = 0;
-    let mut pending = vec![(dir.to_owned(), 0)];
-    while let Some((dir, depth)) = pending.pop() {
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else {
-                continue;
-            };
-            // A file with holes takes less than its length; blocks are of 512 bytes on every system.
-            used += meta.blocks() * 512;
-            if meta.is_dir() && depth < MAX_DEPTH {
-                pending.push((entry.path(), depth + 1));
-            }
-        }
-    }
-    used
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    /// What files take is counted in all directories, and what links lead to is not.
-    #[test]
-    fn what_a_directory_takes() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(disk_usage(dir.path()), 0);
-        fs::create_dir_all(dir.path().join("a/b")).unwrap();
-        fs::write(dir.path().join("a/b/file"), vec![1; 1 << 20]).unwrap();
-        std::os::unix::fs::symlink("/usr", dir.path().join("a/link")).unwrap();
-        let used = disk_usage(dir.path());
-        assert!((1 << 20..2 << 20).contains(&used), "{used}");
-    }
+    use super::*;
 
     /// Without limits nothing is ever reached; with one, it is told which and how much.
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,15 @@ pub struct Record {
     most: u64,
     /// Until the job takes it.
     writer: Mutex<Option<LogWriter>>,
+    /// One at a time sees to its files.
+    files: Mutex<Files>,
+}
+
+/// What becomes of a record's files.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// They were removed, and none is written any more.
+    gone: bool,
 }
 
 /// What is told of a job.
@@ -122,6 +131,7 @@ impl Record {
             log,
             most: keep.bytes,
             writer: Mutex::new(Some(writer)),
+            files: Mutex::default(),
         }
     }
 
@@ -145,6 +155,7 @@ impl Record {
             log: Log::past(path(dir, number, "log")),
             most: 0,
             writer: Mutex::new(None),
+            files: Mutex::default(),
         };
         if unfinished {
             record.save();
@@ -175,6 +186,19 @@ impl Record {
             .take()
     }
 
+    /// Makes its files. Blocks.
+    pub fn create(&self) {
+        let files = self.files();
+        // A job that is over needs no log.
+        let waiting = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = waiting.as_ref().map(LogWriter::place);
+        drop(waiting);
+        if let Some(place) = place.filter(|_| !files.gone) {
+            place.file();
+        }
+        self.write(&files);
+    }
+
     /// From now on, whoever watches hears of changes.
     pub fn watch(&self) -> Watching {
         Watching(self.told.subscribe())
@@ -196,17 +220,34 @@ impl Record {
         });
     }
 
-    /// The job is over, in this final state, and this is what there is to say of it. Blocks, shortly.
+    /// The job is over, in this final state, and this is what there is to say of it. It has to be [settled](Self::settle).
     pub fn ended(&self, state: &str, message: &str) {
-        // Without anybody to write it, the log is over.
-        drop(self.writer());
         self.told.send_modify(|told| {
             told.story.state = state.to_owned();
             told.story.message = short(message);
             told.story.seconds = Some(self.since.elapsed().as_secs());
             told.until = None;
         });
-        self.save();
+    }
+
+    /// Writes down how the job ended. Blocks.
+    pub fn settle(&self) {
+        let files = self.files();
+        // Without anybody to write it, the log is over.
+        drop(self.writer());
+        self.write(&files);
+    }
+
+    /// Removes its files, for good. Blocks.
+    pub(super) fn remove(&self) {
+        let mut files = self.files();
+        files.gone = true;
+        remove(&self.dir, self.number);
+    }
+
+    /// Whoever has this has the files to itself.
+    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes results that did not get to the client: they wait here, if they are no more than is kept at all. Blocks.
@@ -291,8 +332,17 @@ impl Record {
         }
     }
 
-    /// Writes the record. That it cannot be written is only logged: it is known as long as the worker runs. Blocks.
-    pub(super) fn save(&self) {
+    /// Writes the record. Blocks.
+    fn save(&self) {
+        self.write(&self.files());
+    }
+
+    /// That it cannot be written is only logged: it is known as long as the worker runs. What is told of the job is read here,
+    /// so that what is written last is the latest.
+    fn write(&self, files: &Files) {
+        if files.gone {
+            return;
+        }
         let story = self.story();
         let target = path(&self.dir, self.number, "json");
         let written = tempfile::NamedTempFile::new_in(&self.dir).and_then(|mut file| {

@@ -20,9 +20,16 @@ fn keep(jobs: usize, bytes: u64) -> Keep {
     }
 }
 
+/// A job that is under way.
+fn begin(records: &Records, id: &str, user: &str) -> Arc<Record> {
+    let record = records.begin(id, user, "p.zip");
+    record.create();
+    record
+}
+
 /// A job that is over, with a log of so many bytes.
 async fn past(records: &Records, id: &str, user: &str, log: usize) -> Arc<Record> {
-    let record = records.begin(id, user, "p.zip");
+    let record = begin(records, id, user);
     let mut writer = record.writer().unwrap();
     let line = LogLine {
         text: "x".repeat(log - 1),
@@ -32,6 +39,7 @@ async fn past(records: &Records, id: &str, user: &str, log: usize) -> Arc<Record
     writer.flush().await;
     drop(writer);
     record.ended("completed", "");
+    record.settle();
     records.sweep();
     record
 }
@@ -42,7 +50,7 @@ async fn records_outlive_the_worker() {
     let dir = tempfile::tempdir().unwrap();
     let records = Records::open(dir.path().into(), Keep::default()).unwrap();
     let told = past(&records, "a", "ann", 10).await.summary();
-    let running = records.begin("b", "ann", "p.zip");
+    let running = begin(&records, "b", "ann");
     running.is_in("running", None);
     drop((running, records));
 
@@ -95,7 +103,7 @@ async fn a_job_is_found_by_its_user() {
 async fn the_oldest_goes_first() {
     let dir = tempfile::tempdir().unwrap();
     let records = Records::open(dir.path().into(), keep(2, 1000)).unwrap();
-    let running = records.begin("run", "ann", "p.zip");
+    let running = begin(&records, "run", "ann");
     for id in ["a", "b", "c"] {
         past(&records, id, "ann", 10).await;
     }
@@ -108,6 +116,7 @@ async fn the_oldest_goes_first() {
     assert_eq!(ids(&records), ["run", "d"]);
     assert_eq!(files(dir.path()), ["1.json", "1.log", "5.json", "5.log"]);
     running.ended("failed", "no");
+    running.settle();
     records.sweep();
     assert_eq!(
         ids(&records),
@@ -119,6 +128,50 @@ async fn the_oldest_goes_first() {
         ids(&Records::open(dir.path().into(), keep(1, 1000)).unwrap()),
         ["d"]
     );
+}
+
+/// What is written late does not come after what was written since, nor bring back what was removed: nothing is left of a
+/// job that is not kept, in whatever order its files are made, settled and removed.
+#[tokio::test]
+async fn a_late_hand_brings_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = Records::open(dir.path().into(), keep(1, 1000)).unwrap();
+    let late = records.begin("a", "ann", "p.zip");
+    late.ended("completed", "");
+    late.settle();
+    late.create();
+    assert_eq!(files(dir.path()), ["1.json"], "its log was over");
+    let text = fs::read_to_string(dir.path().join("1.json")).unwrap();
+    assert!(text.contains("\"completed\""), "{text}");
+
+    let gone = records.begin("b", "ann", "p.zip");
+    gone.ended("failed", "");
+    past(&records, "c", "ann", 10).await;
+    gone.create();
+    gone.settle();
+    gone.results_fetched();
+    assert_eq!(files(dir.path()), ["3.json", "3.log"]);
+}
+
+/// A disk that hangs holds up nobody who tells what becomes of a job: that is written by others.
+#[test]
+fn a_disk_that_hangs_holds_up_nobody_who_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = Records::open(dir.path().into(), Keep::default()).unwrap();
+    let record = records.begin("a", "ann", "p.zip");
+    assert_eq!(files(dir.path()), Vec::<String>::new());
+    let (told, telling) = (std::sync::mpsc::channel(), record.clone());
+    let hangs = record.files();
+    std::thread::spawn(move || {
+        telling.is_in("running", None);
+        telling.ended("completed", "");
+        told.0.send(()).unwrap();
+    });
+    told.1.recv_timeout(Duration::from_secs(30)).unwrap();
+    drop(hangs);
+    assert_eq!(files(dir.path()), Vec::<String>::new());
+    record.settle();
+    assert_eq!(files(dir.path()), ["1.json"]);
 }
 
 /// Results that wait count, and go with their job; they have a key of their own.

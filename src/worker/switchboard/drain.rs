@@ -1,6 +1,6 @@
 //! A worker that drains: it takes no new job, and ends by its ordinary way when the one that it has is over.
 
-use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use actix::prelude::*;
 
@@ -9,30 +9,31 @@ use crate::actors::Feed;
 use crate::actors::availability::Published;
 use crate::charts::JobId;
 use crate::charts::availability::Input as AvailabilityInput;
-use crate::charts::peer::LINGER;
+use crate::rtc::DataPlane;
 use crate::wire::{JobChange, PeerMessage};
 use crate::worker::Notice;
-use crate::worker::running::Told;
+use crate::worker::jobs::scratch::ScratchRoot;
+use crate::worker::running::{Teller, Told};
 
-/// What others on this machine are told, and whether anything is left to wait for.
+/// What others on this machine are told.
 pub(super) struct State {
     told: Told,
-    dir: PathBuf,
-    /// Nobody holds the worker, nor will; connections may still have words on their way.
-    empty: bool,
+    teller: Teller,
+    /// Not removed before nothing is told any more.
+    _scratch: Rc<ScratchRoot>,
 }
 
 impl State {
-    /// Tells others on this machine, in this directory, of a worker at this hub.
-    pub(super) fn begin(hub: String, dir: &Path) -> Self {
+    /// Tells others on this machine, in the worker's directory, of a worker at this hub.
+    pub(super) fn begin(hub: String, scratch: Rc<ScratchRoot>, plane: DataPlane) -> Self {
         let told = Told {
             hub,
             ..Told::default()
         };
         let mut state = State {
             told,
-            dir: dir.to_owned(),
-            empty: false,
+            teller: Teller::new(scratch.path(), plane),
+            _scratch: scratch,
         };
         state.publish(&Published::free());
         state
@@ -46,7 +47,7 @@ impl State {
             draining: published.draining,
             ..Told::default()
         };
-        self.write();
+        self.teller.tell(self.told.clone());
     }
 
     /// A job says something. How far it is counts for who waits for it.
@@ -56,13 +57,7 @@ impl State {
         {
             self.told.progress = Some(status.progress);
             self.told.message.clone_from(&status.message);
-            self.write();
-        }
-    }
-
-    fn write(&self) {
-        if let Err(error) = self.told.write(&self.dir) {
-            tracing::debug!(%error, "what this worker is at cannot be told to others on this machine");
+            self.teller.tell(self.told.clone());
         }
     }
 }
@@ -82,23 +77,25 @@ impl Worker {
     }
 
     /// Nobody holds the worker any more. The last client may still be reading: it is left to hang up, as after any job.
-    pub(super) fn drained(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn drained(&mut self) {
         self.mail_unreserved(JobChange::Released);
         self.notice(Notice::Drained);
-        self.drain.empty = true;
-        if !self.links.is_empty() {
-            ctx.run_later(LINGER, |worker, ctx| {
-                worker.stopping = true;
-                worker.advance_stop(ctx);
-            });
-        }
-        self.advance_stop(ctx);
+        self.visits.end();
+        self.tunnels.admit_no_more();
+        self.count_links();
     }
 
-    /// The worker ends when the last connection is gone.
-    pub(super) fn advance_drain(&mut self) {
-        if self.drain.empty && self.links.is_empty() {
-            self.stopping = true;
+    /// Says when there is no connection.
+    pub(super) fn count_links(&self) {
+        if self.links.is_empty() {
+            let gone = AvailabilityInput::ConnectionsGone;
+            self.availability.do_send(Feed(gone));
         }
+    }
+
+    /// The worker ends by its ordinary way: nobody is left to wait for.
+    pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
+        self.stopping = true;
+        self.advance_stop(ctx);
     }
 }

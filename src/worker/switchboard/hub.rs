@@ -170,7 +170,7 @@ impl Worker {
 
     /// Nobody connects who has left the hub. A connection that was begun has its own ways to end.
     fn peer_left(&self, from: PeerId) {
-        if self.links.values().any(|link| link.peer == from) {
+        if self.connects(&from, None) {
             return;
         }
         if let Some(job) = self.job.as_ref().filter(|job| job.holder == from) {

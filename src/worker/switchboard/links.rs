@@ -1,12 +1,13 @@
 //! What the connections of a worker say.
 
 use super::ice::candidate_value;
-use super::{Purpose, Worker};
+use super::{Link, Purpose, Worker};
 use crate::actors::Feed;
 use crate::actors::peer::{LinkEvent, LinkId, LinkNews};
+use crate::charts::PeerId;
 use crate::charts::availability::Input as AvailabilityInput;
 use crate::charts::job::Input as JobInput;
-use crate::charts::peer::Lost;
+use crate::charts::peer::{Input as PeerInput, Lost};
 use crate::charts::session::Input as SessionInput;
 use crate::wire::ToHub;
 use crate::worker::serve::{Desk, Jobs, serve};
@@ -56,6 +57,7 @@ impl Handler<LinkNews> for Worker {
                 self.links.remove(&news.link);
                 self.visits.leaves(news.link);
                 self.tunnels.leaves(news.link);
+                self.count_links();
                 self.advance_stop(ctx);
             }
         }
@@ -83,6 +85,34 @@ impl Worker {
         }
     }
 
+    /// By this connection, a client wants to be the next, or goes on as the one who holds the worker; it comes back.
+    pub(super) fn asks_for_a_turn(&mut self, link: LinkId) -> Option<PeerId> {
+        let link = self.links.get_mut(&link)?;
+        link.turn = self.turn;
+        Some(link.peer.clone())
+    }
+
+    /// Whether a peer is connected in this turn, by another connection than this one, or about to be.
+    pub(super) fn connects(&self, peer: &PeerId, but: Option<LinkId>) -> bool {
+        let of_turn = |(id, link): (&LinkId, &Link)| {
+            Some(*id) != but
+                && link.peer == *peer
+                && link.purpose == Purpose::Work
+                && link.turn == self.turn
+        };
+        self.offers.contains_key(peer) || self.links.iter().any(of_turn)
+    }
+
+    /// Closes what is connected.
+    pub(super) fn hang_up(&mut self) {
+        for (id, link) in &self.links {
+            // A tunnel says goodbye, and is closed after that.
+            if !self.tunnels.end(*id) {
+                link.addr.do_send(Feed(PeerInput::Close));
+            }
+        }
+    }
+
     /// A connection is lost for good (worker-connection.md, ICE Connection State Management).
     pub(super) fn lost(&mut self, id: LinkId, why: Lost) {
         let Some(link) = self.links.get(&id) else {
@@ -96,15 +126,13 @@ impl Worker {
             self.tunnels.leaves(id);
             return;
         }
-        let others = self.links.iter().any(|(other, link)| {
-            *other != id && link.peer == peer && link.purpose == Purpose::Work
-        });
+        let ours = link.turn == self.turn;
         if let Some(job) = &self.job
             && job.link == Some(id)
         {
             job.addr.do_send(Feed(JobInput::LinkLost));
         }
-        if !others {
+        if ours && !self.connects(&peer, Some(id)) {
             self.availability
                 .do_send(Feed(AvailabilityInput::PeerLost { from: peer }));
         }

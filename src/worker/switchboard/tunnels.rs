@@ -74,6 +74,11 @@ impl Tunnels {
         self.visits.comes(peer)
     }
 
+    /// Nobody else comes.
+    pub(super) fn admit_no_more(&mut self) {
+        self.visits.end();
+    }
+
     /// It is here, by this connection.
     pub(super) fn begins(&mut self, link: LinkId, user: String) {
         self.visits.begins(link, user);
@@ -111,10 +116,22 @@ impl Tunnels {
         self.tubes.get(tube).filter(|entry| entry.user == user)
     }
 
-    /// Whether a user may have one more.
-    fn is_full(&self, user: &str) -> bool {
-        let of_user = self.tubes.values().filter(|entry| entry.user == user);
-        self.tubes.len() >= MAX_TUNNELS || of_user.count() >= MAX_OF_USER
+    /// Whether a user may have one more. One of the user's own that has no connection makes room for it.
+    fn has_room(&self, user: &str) -> bool {
+        let of_user = || self.tubes.iter().filter(|(_, entry)| entry.user == user);
+        if self.tubes.len() < MAX_TUNNELS && of_user().count() < MAX_OF_USER {
+            return true;
+        }
+        let waits = of_user().find(|(tube, _)| self.links(tube).is_empty());
+        if let Some((tube, entry)) = waits {
+            tracing::info!(
+                tube,
+                user,
+                "a tunnel whose client is away makes room for another"
+            );
+            entry.manager.do_send(Feed(Input::Close));
+        }
+        waits.is_some()
     }
 }
 
@@ -136,10 +153,7 @@ impl Worker {
                 self.tunnels.visits.leaves(link);
             }
         }
-        let refused = match self.stopping {
-            true => Some("the worker is shutting down"),
-            false => self.tunnels.visits.grant(from.clone(), user).err(),
-        };
+        let refused = self.tunnels.visits.grant(from.clone(), user).err();
         self.answer_visit(&from, refused);
     }
 
@@ -175,7 +189,7 @@ impl Worker {
         };
         let user = link.user.clone();
         let refused = match word {
-            Some(Word::Begin) if !self.stopping && !self.tunnels.is_full(&user) => {
+            Some(Word::Begin) if self.tunnels.has_room(&user) => {
                 return self.new_tube(id, channel, user, ctx);
             }
             Some(Word::Resume {

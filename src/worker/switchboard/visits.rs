@@ -41,6 +41,8 @@ pub(super) struct Visits {
     granted: HashMap<PeerId, (Instant, String)>,
     /// Those that are here, and whose.
     here: HashMap<LinkId, String>,
+    /// No more of them: the worker leaves.
+    over: bool,
 }
 
 impl Default for Visits {
@@ -59,6 +61,7 @@ impl Visits {
             full,
             granted: HashMap::new(),
             here: HashMap::new(),
+            over: false,
         }
     }
 
@@ -78,8 +81,17 @@ impl Visits {
         self.here.remove(&link);
     }
 
+    /// Nobody else comes, nor whoever was granted a visit and has not come yet.
+    pub(super) fn end(&mut self) {
+        self.over = true;
+        self.granted.clear();
+    }
+
     /// Grants a visit, for a while.
     pub(super) fn grant(&mut self, peer: PeerId, user: String) -> Result<(), &'static str> {
+        if self.over {
+            return Err("the worker is shutting down");
+        }
         self.granted
             .retain(|_, (since, _)| since.elapsed() < GRANTED);
         // Asked again, it is still the same.
@@ -103,10 +115,7 @@ impl Worker {
     /// A client wants to ask about its jobs.
     pub(super) fn visit(&mut self, from: PeerId) {
         let user = self.user_of(&from);
-        let refused = match self.stopping {
-            true => Some("the worker is shutting down"),
-            false => self.visits.grant(from.clone(), user).err(),
-        };
+        let refused = self.visits.grant(from.clone(), user).err();
         self.answer_visit(&from, refused);
     }
 

@@ -51,6 +51,7 @@ impl Handler<Asked> for Worker {
                     // The job itself has the word from now on.
                     Status::Busy => self.reserved = None,
                     Status::Available => {
+                        self.turn += 1;
                         self.ledger.nothing_comes();
                         self.mail_unreserved(JobChange::Released);
                     }
@@ -65,7 +66,9 @@ impl Handler<Asked> for Worker {
                 self.mail_unreserved(JobChange::LeaseExpired);
                 self.release(&holder);
             }
-            Act::Leave => self.drained(ctx),
+            Act::Drained => self.drained(),
+            Act::HangUp => self.hang_up(),
+            Act::Leave => self.leave(ctx),
         }
     }
 }
@@ -133,6 +136,7 @@ impl Worker {
             peer: from,
             addr,
             purpose,
+            turn: self.turn,
         };
         self.links.insert(id, link);
     }
