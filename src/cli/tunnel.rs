@@ -91,7 +91,7 @@ async fn worker(target: Target) -> Result<VisitConfig, Failure> {
             (room, session.peer_id)
         }
         None => {
-            let room = super::room(target.room, target.token)?.ok_or_else(|| {
+            let room = super::room(target.of.room, target.of.token)?.ok_or_else(|| {
                 Failure::say(
                     Exit::Usage,
                     "which worker? Give its session string (a worker prints it when it starts), or its id or host name \

@@ -42,8 +42,8 @@ pub fn settle(tunnel: &mut TunnelArgs, given: &ArgMatches) -> Result<(), clap::E
     if !worker.trim_start().starts_with("sleap-session:") {
         // A string from elsewhere still says which room.
         if let Some(session) = target.session.take() {
-            target.room = Some(session.room_id);
-            target.token = Some(session.token);
+            target.of.room = Some(session.room_id);
+            target.of.token = Some(session.token);
         }
         target.worker = Some(worker);
         return Ok(());
@@ -56,6 +56,6 @@ pub fn settle(tunnel: &mut TunnelArgs, given: &ArgMatches) -> Result<(), clap::E
         Ok(session) => target.session = Some(session),
         Err(error) => return wrong(ErrorKind::ValueValidation, error.to_string()),
     }
-    (target.room, target.token, target.worker) = (None, None, None);
+    (target.of.room, target.of.token, target.worker) = (None, None, None);
     Ok(())
 }
