@@ -74,6 +74,11 @@ impl Tunnels {
         self.visits.comes(peer)
     }
 
+    /// Whatever it was granted, its next offer is for something else.
+    pub(super) fn withdraw(&mut self, peer: &PeerId) {
+        self.visits.withdraw(peer);
+    }
+
     /// Nobody else comes.
     pub(super) fn admit_no_more(&mut self) {
         self.visits.end();
@@ -153,6 +158,7 @@ impl Worker {
                 self.tunnels.visits.leaves(link);
             }
         }
+        self.visits.withdraw(&from);
         let refused = self.tunnels.visits.grant(from.clone(), user).err();
         self.answer_visit(&from, refused);
     }

@@ -71,6 +71,11 @@ impl Visits {
         granted.is_some_and(|(since, _)| since.elapsed() < GRANTED)
     }
 
+    /// Whatever it was granted, its next offer is for something else.
+    pub(super) fn withdraw(&mut self, peer: &PeerId) {
+        self.granted.remove(peer);
+    }
+
     /// It is here, by this connection.
     pub(super) fn begins(&mut self, link: LinkId, user: String) {
         self.here.insert(link, user);
@@ -115,6 +120,7 @@ impl Worker {
     /// A client wants to ask about its jobs.
     pub(super) fn visit(&mut self, from: PeerId) {
         let user = self.user_of(&from);
+        self.tunnels.withdraw(&from);
         let refused = self.visits.grant(from.clone(), user).err();
         self.answer_visit(&from, refused);
     }
