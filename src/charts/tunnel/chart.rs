@@ -181,6 +181,7 @@ impl Rules {
             Input::Asked { .. } if !self.is_initiator() => "the responder",
             Input::Asked { rebuild: true } => "for a new connection",
             Input::Asked { rebuild: false } => "for any",
+            Input::Restart(verdict) => self.guard_verdict(*verdict, self.is_fresh()),
             _ => self.guard_common(event),
         }
     }
@@ -197,7 +198,6 @@ impl Rules {
             (Input::Fired(Timer::Answer), None) => "not asked",
             (Input::Fired(Timer::Answer), Some(silent)) if silent >= IDLE => "idle",
             (Input::Fired(Timer::Answer), Some(_)) => "busy",
-            (Input::Restart(verdict), _) => self.guard_verdict(*verdict, true),
             _ => self.guard_live(event),
         }
     }
@@ -206,7 +206,6 @@ impl Rules {
         match event {
             Input::Heard | Input::Fired(Timer::Suspect) if certain => "something happened",
             Input::Heard | Input::Fired(Timer::Suspect) => "nothing came",
-            Input::Restart(verdict) => self.guard_verdict(*verdict, self.young),
             _ => self.guard_live(event),
         }
     }
