@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::{AGAIN, ASK_AGAIN, Act, Input, Out, Reason, Rules, SETTLE, State, Timer};
+use super::super::{AGAIN, ASK_AGAIN, Act, Input, Out, Reason, Rules, SETTLE, Timer};
+use super::State;
 use crate::charts::machine::any;
 
 impl Rules {

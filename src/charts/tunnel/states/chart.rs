@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::live::is_silent;
-use super::{
+use super::super::{
     Act, Change, IDLE, Input, JOB_PATIENCE, Out, PATIENCE, Reason, Role, Rules, Session, Settings,
-    State, Timer, Tunnel, Verdict,
+    Timer, Tunnel, Verdict,
 };
+use super::State;
+use super::live::is_silent;
 use crate::charts::machine::{self, Chart, chart_core};
 
 const GO: Verdict = Verdict::Go {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::book::refuse;
-use super::{
+use super::super::{
     ANSWER, Act, BUSY, Change, ICE_LAG, IDLE, Input, LEAST, LOOK, MOVED, Out, Reason, Refusal,
-    Rules, SETTLE, State, Timer, YOUNG,
+    Rules, SETTLE, Timer, YOUNG,
 };
+use super::State;
+use super::book::refuse;
 use crate::charts::machine::any;
 
 pub(super) fn initializing(context: &mut Out, event: &Input) -> Outcome<State> {

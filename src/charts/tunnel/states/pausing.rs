@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::book::refuse;
-use super::{
-    Act, Input, Out, Reason, Refusal, Rules, SETTLE, Session, State, Timer, Verdict, WEIGH,
+use super::super::{
+    Act, Input, Out, Reason, Refusal, Rules, SETTLE, Session, Timer, Verdict, WEIGH,
 };
+use super::State;
+use super::book::refuse;
 use crate::charts::machine::any;
 
 impl Rules {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::{
-    Act, Change, Input, Out, Reason, Refusal, Role, Rules, Session, State, Timer, Verdict,
+use super::super::{
+    Act, Change, Input, Out, Reason, Refusal, Role, Rules, Session, Timer, Verdict,
 };
+use super::State;
 use crate::charts::machine::any;
 
 impl Rules {
