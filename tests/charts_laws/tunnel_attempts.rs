@@ -11,6 +11,10 @@ use super::tunnel_model::Attempts;
 
 const CHECK: Duration = Duration::from_secs(3);
 const WINDOW: Duration = Duration::from_secs(300);
+const GO: Verdict = Verdict::Go {
+    n: 1,
+    restart: true,
+};
 
 fn is_major(event: &Input) -> bool {
     matches!(event, Input::NetworkChanged { major: true, .. })
@@ -151,6 +155,28 @@ proptest! {
             prop_assert!(!tries || !["initializing", "connecting"].contains(&moment.from));
             let too_soon = matches!(verdict, Verdict::Wait { .. });
             prop_assert!(!(tries && too_soon));
+        }
+    }
+
+    /// A session that the other side does not know any more is not tried again, whoever asks for it: it ends, and says why.
+    #[test]
+    fn a_session_that_was_refused_is_over(mut history in histories::<Tunnel>(), gaps in prop::collection::vec(0_u64..60, 0..8)) {
+        let soon = Duration::from_millis(300);
+        for event in [Input::Start, Input::Up, Input::Pong, Input::PeerPing, Input::Gone] {
+            history.then(soon, event);
+        }
+        history.then(soon, Input::SessionRefused);
+        let wishes = [Input::NetworkDown, Input::NetworkUp, Input::Asked { rebuild: true }, Input::Restart(GO)];
+        for (gap, wish) in gaps.into_iter().zip(wishes.into_iter().cycle()) {
+            history.then(Duration::from_secs(gap), wish);
+        }
+        let refused = (history.moments.iter()).position(|moment| {
+            moment.event == Some(Input::SessionRefused) && moment.from == "rebuilding"
+        });
+        for moment in history.moments.iter().skip(refused.map_or(usize::MAX, |place| place + 1)) {
+            prop_assert!(["failed", "terminated"].contains(&moment.to));
+            let tries = moment.acts().any(|act| matches!(act, Act::Attempt { .. }));
+            prop_assert!(!tries);
         }
     }
 }
