@@ -21,6 +21,7 @@ mod session;
 mod submission;
 mod transfer;
 mod tunnel;
+mod tunnel_attempts;
 mod tunnel_model;
 mod tunnel_pair;
 mod tunnel_silence;

@@ -1,17 +1,15 @@
-//! The laws of `tunnel`, with the ledger that it has in its actor.
+//! The laws of `tunnel`, with the ledger that it has in its actor; those of its attempts are in `tunnel_attempts`.
 
 use std::time::Duration;
 
-use loaner::charts::tunnel::{Act, Change, Input, Ledger, Public, Reason, Timer, Tunnel, Verdict};
+use loaner::charts::tunnel::{Act, Change, Input, Ledger, Public, Reason, Timer, Tunnel};
 use loaner::charts::{Chart, Effect};
 use proptest::prelude::*;
 
-use super::history::{History, Moment, Subject, config, histories};
-use super::tunnel_model::{Attempts, Proof, public};
+use super::history::{History, Subject, config, histories};
+use super::tunnel_model::{Proof, public};
 
-const PATIENCE: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(90)];
-const CHECK: Duration = Duration::from_secs(3);
-const WINDOW: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(90)];
 
 type Tube = History<Tunnel>;
 
@@ -30,16 +28,8 @@ fn chart(history: &Tube) -> &Tunnel {
     &history.moments.last().unwrap().chart
 }
 
-fn is_initiator(history: &Tube) -> bool {
+pub(super) fn is_initiator(history: &Tube) -> bool {
     history.start == 0
-}
-
-fn is_major(event: &Input) -> bool {
-    matches!(event, Input::NetworkChanged { major: true, .. })
-}
-
-fn events(moments: &[Moment<Tunnel>]) -> impl Iterator<Item = &Input> {
-    moments.iter().filter_map(|moment| moment.event.as_ref())
 }
 
 impl Subject for Tunnel {
@@ -100,56 +90,6 @@ impl Subject for Tunnel {
 
 proptest! {
     #![proptest_config(config())]
-
-    /// TUN-04; reading.md 28: attempts stand 5, 10, 20 and then 60 s apart, from the beginning of the last and from its failure,
-    /// save one for which a network comes back; after 60 s of stability they are forgotten.
-    #[test]
-    fn attempts_stand_apart_by_the_backoff(history in histories::<Tunnel>()) {
-        let mut attempts = Attempts::default();
-        for moment in &history.left_alone(PATIENCE[0]).moments {
-            let event = moment.event.as_ref();
-            if event.is_some_and(|event| *event == Input::NetworkUp || is_major(event)) {
-                attempts.network_is_back();
-            }
-            for act in moment.acts() {
-                match act {
-                    Act::Notify(public) => attempts.enters(moment.at, *public),
-                    Act::AttemptFailed => attempts.fails(moment.at),
-                    Act::Attempt { next_in: Duration::ZERO, .. } => {
-                        attempts.makes(moment.at).map_err(TestCaseError::fail)?;
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// reading.md 12: at most 5 ICE restarts in any 5 minutes, however often an address changes on a tube that comes back every
-    /// time; what is more is a new connection.
-    #[test]
-    fn there_are_at_most_5_restarts_in_5_minutes(
-        mut history in histories::<Tunnel>(),
-        gaps in prop::collection::vec(prop_oneof![0_u64..60, 55_u64..59], 0..40),
-    ) {
-        let soon = Duration::from_millis(300);
-        let change = Change::IpChange;
-        for event in [Input::Start, Input::Up, Input::Pong, Input::PeerPing] {
-            history.then(soon, event);
-        }
-        for gap in gaps {
-            history.then(Duration::from_secs(gap), Input::NetworkChanged { change, major: true });
-            for event in [Input::OfferReady, Input::Answered, Input::Up, Input::Pong, Input::PeerPing] {
-                history.then(soon, event);
-            }
-        }
-        let offers: Vec<Duration> = (history.moments.iter())
-            .filter(|moment| moment.acts().any(|act| matches!(act, Act::Offer { .. })))
-            .map(|moment| moment.at)
-            .collect();
-        for pair in offers.windows(6) {
-            prop_assert!(pair[5] - pair[0] >= WINDOW, "{pair:?}");
-        }
-    }
 
     /// Every path from a lost connection ends, within the patience, in one that works, in failure or in the end; and a failed
     /// tube that nobody restarts ends after a quarter of an hour.
@@ -293,72 +233,6 @@ proptest! {
         }
     }
 
-    /// The measured rules: an ICE restart is for a loss of at most 5 s that ICE has not called final and that nobody slept
-    /// through, unless somebody asks for it by hand; a restart has 3 s for its answer and 3 s for data, and then a new
-    /// connection follows at once, in the same attempt.
-    #[test]
-    fn a_restart_is_for_a_young_loss_and_has_3_s(
-        mut history in histories::<Tunnel>(),
-        outages in prop::collection::vec(0_u64..9_000, 0..4),
-    ) {
-        // A network that goes and comes back is what makes a loss grow old.
-        for outage in outages {
-            history.then(Duration::from_millis(2_000), Input::Pong);
-            history.then(Duration::from_millis(100), Input::NetworkDown);
-            history.then(Duration::from_millis(outage), Input::NetworkUp);
-            for event in [Input::OfferReady, Input::Answered, Input::PeerPing] {
-                history.then(Duration::from_millis(400), event);
-            }
-        }
-        let history = history.left_alone(Duration::from_secs(10));
-        let mut lost: Option<usize> = None;
-        for (place, moment) in history.moments.iter().enumerate() {
-            if moment.from == "connected" && moment.to != "connected" {
-                lost = Some(place);
-            }
-            let by_hand = matches!(moment.event, Some(Input::Restart(_)));
-            if moment.to == "offering" && moment.from != "offering" && !by_hand {
-                let since = lost.expect("a connection that was lost");
-                let life = &history.moments[since..place];
-                prop_assert!(moment.at - life[0].at <= Duration::from_secs(5));
-                let hopeless = events(life).any(|event| {
-                    matches!(event, Input::IceFailed | Input::Gone | Input::Woke | Input::Asked { rebuild: true })
-                });
-                prop_assert!(!hopeless);
-            }
-            let steps = [Timer::Offer, Timer::Reply, Timer::Check];
-            let missed = moment.fired().is_some_and(|timer| steps.contains(&timer));
-            if missed && is_initiator(&history) {
-                let rebuilds = moment.acts().any(|act| matches!(act, Act::Rebuild { .. }));
-                prop_assert!(rebuilds || moment.to == "waiting_for_network");
-            }
-        }
-        history.lasts_at_most("awaiting_answer", Timer::Reply, CHECK)?;
-        if is_initiator(&history) {
-            history.lasts_at_most("checking", Timer::Check, CHECK)?;
-        }
-    }
-
-    /// Nothing is tried without a way for it, and what waits for one goes on when there is one.
-    #[test]
-    fn nothing_is_offered_without_a_network_and_a_hub(history in histories::<Tunnel>()) {
-        let (mut network, mut hub) = (true, true);
-        for moment in &history.moments {
-            match moment.event {
-                Some(Input::NetworkDown) => network = false,
-                Some(Input::NetworkUp) => network = true,
-                Some(Input::SignallingDown) => hub = false,
-                Some(Input::SignallingUp) => hub = true,
-                _ => {}
-            }
-            for act in moment.acts() {
-                let tries = matches!(act, Act::Offer { .. } | Act::Rebuild { .. } | Act::AskForRestart { .. });
-                prop_assert!(!tries || (network && hub));
-            }
-            prop_assert!(moment.to != "waiting_for_network" || !(network && hub));
-        }
-    }
-
     /// Writers wait exactly while the connection is lost.
     #[test]
     fn writers_are_held_while_the_connection_is_lost(history in histories::<Tunnel>()) {
@@ -372,21 +246,6 @@ proptest! {
                 }
             }
             prop_assert_eq!(held, public(moment.to) == Public::Reconnecting);
-        }
-    }
-
-    /// TUN-05: a person's wish is done or refused with a reason, and a lost or failed tube with a way and no wait does it.
-    #[test]
-    fn a_restart_by_hand_is_done_or_refused(history in histories::<Tunnel>()) {
-        for moment in &history.moments {
-            let Some(Input::Restart(verdict)) = &moment.event else { continue };
-            let tries = moment.acts().any(|act| matches!(act, Act::Attempt { .. }));
-            let refused = moment.acts().any(|act| matches!(act, Act::RefuseRestart(_)));
-            prop_assert_eq!(tries || refused, moment.from != "terminated");
-            prop_assert!(!(tries && refused));
-            prop_assert!(!tries || !["initializing", "connecting"].contains(&moment.from));
-            let too_soon = matches!(verdict, Verdict::Wait { .. });
-            prop_assert!(!(tries && too_soon));
         }
     }
 

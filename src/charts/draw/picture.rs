@@ -17,6 +17,10 @@ pub(super) const PILL: f64 = 18.0;
 const MOST: usize = 4;
 /// How many characters a line of a label has.
 const BREAK: usize = 24;
+/// The same where the picture would be wider than a page.
+const NARROW: usize = 14;
+/// How wide a picture is to be at most.
+const PAGE: f64 = 1100.0;
 
 /// One line of text in a box.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +50,16 @@ pub(super) struct Picture<'a> {
 
 impl<'a> Picture<'a> {
     pub fn of(model: &'a Model) -> Self {
+        let picture = Self::with_labels(model, BREAK);
+        if picture.layout.width <= PAGE {
+            picture
+        } else {
+            Self::with_labels(model, NARROW)
+        }
+    }
+
+    /// The picture whose labels have lines of so many characters.
+    fn with_labels(model: &'a Model, most: usize) -> Self {
         let arrows = model.arrows();
         let states: Vec<_> = (model.seen.states.iter())
             .map(|seen| {
@@ -55,7 +69,7 @@ impl<'a> Picture<'a> {
                 )
             })
             .collect();
-        let labels: Vec<_> = arrows.iter().map(label).collect();
+        let labels: Vec<_> = arrows.iter().map(|arrow| label(arrow, most)).collect();
         let mut graph = graph(model, &arrows, &states, &labels);
         let shortcuts = layout::shortcuts(&graph);
         for ((edge, arrow), short) in graph.edges.iter_mut().zip(&arrows).zip(shortcuts) {
@@ -172,7 +186,7 @@ fn inner(model: &Model, state: &str) -> Vec<String> {
     shorten(lines, |more| format!("+{more} more"))
 }
 
-fn label(arrow: &Arrow) -> Vec<Line> {
+fn label(arrow: &Arrow, most: usize) -> Vec<Line> {
     let causes = (arrow.causes.iter())
         .map(|cause| {
             let guard = Some(cause.guard).filter(|guard| !guard.is_empty());
@@ -182,17 +196,17 @@ fn label(arrow: &Arrow) -> Vec<Line> {
         .collect();
     let mut lines = Vec::new();
     for (event, guard, timed) in shorten(causes, |n| (format!("+{n} more"), String::new(), false)) {
-        let together = event.chars().count() + guard.chars().count() < BREAK;
+        let together = event.chars().count() + guard.chars().count() < most;
         let line = |event: &str, guard: &str| Line {
             event: event.to_owned(),
             guard: guard.to_owned(),
             timed,
         };
-        if guard.is_empty() || together {
+        if together {
             lines.push(line(&event, &guard));
         } else {
-            lines.extend(wrap(&event, BREAK).iter().map(|part| line(part, "")));
-            lines.extend(wrap(&guard, BREAK).iter().map(|part| line("", part)));
+            lines.extend(wrap(&event, most).iter().map(|part| line(part, "")));
+            lines.extend(wrap(&guard, most).iter().map(|part| line("", part)));
         }
     }
     lines

@@ -4,6 +4,9 @@ use super::place::Places;
 use super::rank::Rows;
 use super::{End, Graph};
 
+/// How wide everything may be, from middle to middle, before each crossing is worth a narrower picture.
+const PAGE: f64 = 1000.0;
+
 /// Something that has one place from left to right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Thing {
@@ -86,8 +89,19 @@ impl Order {
     }
 }
 
-/// Looks for a good order: from several beginnings, by moving one thing at a time for as long as the picture gets better.
+/// Looks for a good order, and for a narrow one where the best is wider than a page.
 pub(super) fn search(graph: &Graph, rows: &Rows) -> Order {
+    let best = search_within(graph, rows, f64::INFINITY);
+    let width = Places::packed(graph, rows, &best.sequence(rows)).width();
+    if width <= PAGE {
+        best
+    } else {
+        search_within(graph, rows, PAGE)
+    }
+}
+
+/// From several beginnings, by moving one thing at a time for as long as the picture gets better.
+fn search_within(graph: &Graph, rows: &Rows, page: f64) -> Order {
     let first = Order::first(graph, rows);
     let mut backward = first.clone();
     let mut lanes_first = first.clone();
@@ -103,9 +117,9 @@ pub(super) fn search(graph: &Graph, rows: &Rows) -> Order {
             _ => 1,
         });
     }
-    let (mut best, mut cost) = climb(graph, rows, first);
+    let (mut best, mut cost) = climb(graph, rows, page, first);
     for other in [backward, lanes_first, split] {
-        let (other, cheaper) = climb(graph, rows, other);
+        let (other, cheaper) = climb(graph, rows, page, other);
         if cheaper < cost {
             (best, cost) = (other, cheaper);
         }
@@ -114,13 +128,13 @@ pub(super) fn search(graph: &Graph, rows: &Rows) -> Order {
 }
 
 /// Makes an order better until no single move does; returns its cost as well.
-fn climb(graph: &Graph, rows: &Rows, mut best: Order) -> (Order, f64) {
-    let mut cost = judge(graph, rows, &best);
+fn climb(graph: &Graph, rows: &Rows, page: f64, mut best: Order) -> (Order, f64) {
+    let mut cost = judge(graph, rows, page, &best);
     for _ in 0..6 {
         let before = cost;
         for group in 0..best.children.len() {
             for number in 0..best.children[group].len() {
-                improve(graph, rows, &mut best, &mut cost, group, number);
+                improve(graph, rows, page, &mut best, &mut cost, group, number);
             }
         }
         if cost >= before {
@@ -134,6 +148,7 @@ fn climb(graph: &Graph, rows: &Rows, mut best: Order) -> (Order, f64) {
 fn improve(
     graph: &Graph,
     rows: &Rows,
+    page: f64,
     best: &mut Order,
     cost: &mut f64,
     group: usize,
@@ -146,7 +161,7 @@ fn improve(
         }
         let thing = best.children[group].remove(number);
         best.children[group].insert(place, thing);
-        let other = judge(graph, rows, best);
+        let other = judge(graph, rows, page, best);
         if other < *cost {
             *cost = other;
             found = Some(place);
@@ -167,12 +182,13 @@ struct Stretch {
 }
 
 /// How bad an order is: crossings, superstates that are run through, long ways, and width.
-fn judge(graph: &Graph, rows: &Rows, order: &Order) -> f64 {
+fn judge(graph: &Graph, rows: &Rows, page: f64, order: &Order) -> f64 {
     let sequence = order.sequence(rows);
     let places = Places::packed(graph, rows, &sequence);
     let mut gaps: Vec<Vec<Stretch>> = Vec::new();
     gaps.resize_with(rows.count, Vec::new);
-    let mut cost = places.width() / 40.0;
+    let width = places.width();
+    let mut cost = width / 40.0 + (width - page).max(0.0) / 2.0;
     for (number, (edge, lane)) in graph.edges.iter().zip(&rows.lanes).enumerate() {
         let at = places.lanes[number];
         for gap in gaps.iter_mut().take(lane.last).skip(lane.first) {

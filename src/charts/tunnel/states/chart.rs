@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::live::is_silent;
-use super::{
+use super::super::{
     Act, Change, IDLE, Input, JOB_PATIENCE, Out, PATIENCE, Reason, Role, Rules, Session, Settings,
-    State, Timer, Tunnel, Verdict,
+    Timer, Tunnel, Verdict,
 };
+use super::State;
+use super::live::is_silent;
 use crate::charts::machine::{self, Chart, chart_core};
 
 const GO: Verdict = Verdict::Go {
@@ -181,6 +182,7 @@ impl Rules {
             Input::Asked { .. } if !self.is_initiator() => "the responder",
             Input::Asked { rebuild: true } => "for a new connection",
             Input::Asked { rebuild: false } => "for any",
+            Input::Restart(verdict) => self.guard_verdict(*verdict, self.is_fresh()),
             _ => self.guard_common(event),
         }
     }
@@ -197,7 +199,6 @@ impl Rules {
             (Input::Fired(Timer::Answer), None) => "not asked",
             (Input::Fired(Timer::Answer), Some(silent)) if silent >= IDLE => "idle",
             (Input::Fired(Timer::Answer), Some(_)) => "busy",
-            (Input::Restart(verdict), _) => self.guard_verdict(*verdict, true),
             _ => self.guard_live(event),
         }
     }
@@ -206,7 +207,6 @@ impl Rules {
         match event {
             Input::Heard | Input::Fired(Timer::Suspect) if certain => "something happened",
             Input::Heard | Input::Fired(Timer::Suspect) => "nothing came",
-            Input::Restart(verdict) => self.guard_verdict(*verdict, self.young),
             _ => self.guard_live(event),
         }
     }

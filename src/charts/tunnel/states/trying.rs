@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::{AGAIN, ASK_AGAIN, Act, Input, Out, Reason, Rules, SETTLE, State, Timer};
+use super::super::{AGAIN, ASK_AGAIN, Act, Input, Out, Reason, Rules, SETTLE, Session, Timer};
+use super::State;
 use crate::charts::machine::any;
 
 impl Rules {
@@ -145,7 +146,10 @@ impl Rules {
                 context.act(Act::WaiveBackoff);
                 outcome
             }
-            Input::SessionRefused => Transition(State::failed(Reason::SessionLost)),
+            Input::SessionRefused => {
+                self.session = Session::Lost;
+                Transition(State::failed(Reason::SessionLost))
+            }
             any![
                 Start, Quiet, Heard, Pong, PeerPing, IceConnected, IceDisconnected, NetworkChanged,
                 NetworkDown, NetworkUp, SignallingDown, SignallingUp, Woke, QualityLow, Weighed,

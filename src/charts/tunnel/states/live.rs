@@ -4,21 +4,24 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::{
-    ANSWER, Act, BUSY, Change, ICE_LAG, IDLE, Input, LEAST, LOOK, MOVED, Out, Reason, Rules,
-    SETTLE, State, Timer, YOUNG,
+use super::super::{
+    ANSWER, Act, BUSY, Change, ICE_LAG, IDLE, Input, LEAST, LOOK, MOVED, Out, Reason, Refusal,
+    Rules, SETTLE, Timer, YOUNG,
 };
+use super::State;
+use super::book::refuse;
 use crate::charts::machine::any;
 
 pub(super) fn initializing(context: &mut Out, event: &Input) -> Outcome<State> {
     match event {
         Input::Start => Transition(State::connecting()),
         Input::Offered { .. } => context.ignore("nothing has begun yet"),
+        Input::Restart(_) => refuse(context, Refusal::NotConnected),
         any![
             Quiet, Heard, Pong, PeerPing, Up, IceConnected, IceDisconnected, IceFailed, Gone,
             NetworkChanged, NetworkDown, NetworkUp, SignallingDown, SignallingUp, Woke, QualityLow,
-            Weighed, OfferReady, StepFailed, Answered, Asked, SessionRefused, Restart, Stale,
-            Close, PeerClosed, Fired
+            Weighed, OfferReady, StepFailed, Answered, Asked, SessionRefused, Stale, Close,
+            PeerClosed, Fired
         ] => Super,
     }
 }
@@ -31,10 +34,11 @@ impl Rules {
             any![IceFailed, Gone, StepFailed] | Input::Fired(Timer::Setup) => {
                 Transition(State::failed(Reason::ConnectionFailed))
             }
+            Input::Restart(_) => refuse(context, Refusal::NotConnected),
             any![
                 Start, Quiet, Heard, IceConnected, IceDisconnected, NetworkChanged, NetworkDown,
                 NetworkUp, SignallingDown, SignallingUp, Woke, QualityLow, Weighed, OfferReady,
-                Answered, Offered, Asked, SessionRefused, Restart, Stale, Close, PeerClosed, Fired
+                Answered, Offered, Asked, SessionRefused, Stale, Close, PeerClosed, Fired
             ] => Super,
         }
     }
@@ -43,6 +47,14 @@ impl Rules {
         match event {
             Input::IceFailed => self.lose(context, Change::IceFailure),
             Input::Gone => self.lose(context, Change::Timeout),
+            Input::Asked { rebuild } if self.is_initiator() => {
+                if *rebuild {
+                    self.grow_old(context);
+                } else if self.is_sound() {
+                    self.doubt(context, YOUNG - ICE_LAG);
+                }
+                Transition(State::grace(Duration::ZERO))
+            }
             any![
                 Start, Quiet, Heard, Pong, PeerPing, Up, IceConnected, IceDisconnected,
                 NetworkChanged, NetworkDown, NetworkUp, SignallingDown, SignallingUp, Woke,
@@ -82,21 +94,11 @@ impl Rules {
             } => self.degrade(context, Some(*change), YOUNG, true),
             Input::NetworkDown if self.learn(event) => self.degrade(context, None, YOUNG, true),
             Input::Woke => self.degrade(context, None, Duration::ZERO, true),
-            Input::Asked { rebuild } if self.is_initiator() => {
-                let left = if *rebuild {
-                    Duration::ZERO
-                } else {
-                    YOUNG - ICE_LAG
-                };
-                self.doubt(context, left);
-                Transition(State::grace(Duration::ZERO))
-            }
-            Input::Restart(verdict) => self.restart(context, *verdict, true),
             any![
                 Start, Heard, Pong, PeerPing, Up, IceConnected, IceFailed, Gone, NetworkChanged,
                 NetworkDown, NetworkUp, SignallingDown, SignallingUp, Weighed, OfferReady,
-                StepFailed, Answered, Offered, Asked, SessionRefused, Stale, Close, PeerClosed,
-                Fired
+                StepFailed, Answered, Offered, Asked, SessionRefused, Restart, Stale, Close,
+                PeerClosed, Fired
             ] => Super,
         }
     }
@@ -147,13 +149,6 @@ impl Rules {
                 self.grow_old(context);
                 be_certain(context, certain)
             }
-            Input::Asked { rebuild } if self.is_initiator() => {
-                if *rebuild {
-                    self.grow_old(context);
-                }
-                Transition(State::grace(Duration::ZERO))
-            }
-            Input::Restart(verdict) => self.restart(context, *verdict, self.young),
             Input::Fired(Timer::Suspect) => {
                 let wait = if *certain { Duration::ZERO } else { SETTLE };
                 Transition(State::grace(wait))
@@ -161,8 +156,8 @@ impl Rules {
             any![
                 Start, Quiet, PeerPing, Up, IceDisconnected, IceFailed, Gone, NetworkChanged,
                 NetworkDown, NetworkUp, SignallingDown, SignallingUp, QualityLow, Weighed,
-                OfferReady, StepFailed, Answered, Offered, Asked, SessionRefused, Stale, Close,
-                PeerClosed, Fired
+                OfferReady, StepFailed, Answered, Offered, Asked, SessionRefused, Restart, Stale,
+                Close, PeerClosed, Fired
             ] => Super,
         }
     }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::{
-    Act, Input, Out, Reason, Refusal, Rules, SETTLE, Session, State, Timer, Verdict, WEIGH,
+use super::super::{
+    Act, Input, Out, Reason, Refusal, Rules, SETTLE, Session, Timer, Verdict, WEIGH,
 };
+use super::State;
+use super::book::refuse;
 use crate::charts::machine::any;
 
 impl Rules {
@@ -21,7 +23,6 @@ impl Rules {
             }
             any![Woke, IceFailed, Gone] => context.ignore("an ICE restart is ruled out already"),
             Input::Asked { .. } => context.ignore("it is being brought back already"),
-            Input::Restart(verdict) => self.restart(context, *verdict, self.young),
             Input::Close | Input::PeerClosed => {
                 Transition(State::terminated(Reason::ConnectionLost))
             }
@@ -29,7 +30,7 @@ impl Rules {
             any![
                 Start, Quiet, Heard, Up, NetworkChanged, NetworkDown, NetworkUp, SignallingDown,
                 SignallingUp, QualityLow, Weighed, OfferReady, StepFailed, Answered, Offered,
-                SessionRefused, Stale, Fired
+                SessionRefused, Restart, Stale, Fired
             ] => Super,
         }
     }
@@ -134,10 +135,8 @@ impl Rules {
                 Transition(State::grace(Duration::ZERO))
             }
             Input::Restart(_) if self.session == Session::Lost => {
-                context.act(Act::RefuseRestart(Refusal::SessionLost));
-                Handled
+                refuse(context, Refusal::SessionLost)
             }
-            Input::Restart(verdict) => self.restart(context, *verdict, self.young),
             Input::Offered { .. } if self.session == Session::Lost && !self.is_initiator() => {
                 context.ignore("there is no session that could go on")
             }
@@ -148,7 +147,7 @@ impl Rules {
                 Start, Quiet, Heard, Pong, PeerPing, Up, IceConnected, IceDisconnected, IceFailed,
                 Gone, NetworkChanged, NetworkDown, NetworkUp, SignallingDown, SignallingUp, Woke,
                 QualityLow, Weighed, OfferReady, StepFailed, Answered, Offered, Asked,
-                SessionRefused, Stale, Fired
+                SessionRefused, Restart, Stale, Fired
             ] => Super,
         }
     }

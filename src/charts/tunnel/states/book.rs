@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use statig::prelude::*;
 
-use super::{
-    Act, Change, Input, Out, Reason, Refusal, Role, Rules, Session, State, Timer, Verdict,
+use super::super::{
+    Act, Change, Input, Out, Reason, Refusal, Role, Rules, Session, Timer, Verdict,
 };
+use super::State;
 use crate::charts::machine::any;
 
 impl Rules {
@@ -21,6 +22,11 @@ impl Rules {
 
     pub(super) fn is_resumable(&self) -> bool {
         self.session == Session::Kept
+    }
+
+    /// Whether nothing speaks against the connection that there is: the proof of it stands.
+    pub(super) fn is_sound(&self) -> bool {
+        self.pong && self.ping
     }
 
     /// Takes note of what an event says of network or hub; whether it is news.
@@ -149,24 +155,18 @@ impl Rules {
         Transition(State::rebuilding(false))
     }
 
-    /// A restart by hand, where `young` says whether an ICE restart may help.
-    pub(super) fn restart(
-        &mut self,
-        context: &mut Out,
-        verdict: Verdict,
-        young: bool,
-    ) -> Outcome<State> {
+    /// Whether an ICE restart that is asked for by hand may help.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.young || self.is_sound()
+    }
+
+    /// A restart by hand.
+    fn restart(&mut self, context: &mut Out, verdict: Verdict) -> Outcome<State> {
         match verdict {
-            Verdict::Wait { wait, .. } => {
-                context.act(Act::RefuseRestart(Refusal::Wait(wait)));
-                Handled
-            }
-            Verdict::Go { .. } if !self.has_way() => {
-                context.act(Act::RefuseRestart(Refusal::NoWay));
-                Handled
-            }
+            Verdict::Wait { wait, .. } => refuse(context, Refusal::Wait(wait)),
+            Verdict::Go { .. } if !self.has_way() => refuse(context, Refusal::NoWay),
             Verdict::Go { n, restart } => {
-                self.young = young;
+                self.young = self.is_fresh();
                 self.attempt(context, n, restart)
             }
         }
@@ -231,11 +231,14 @@ impl Rules {
             }
             Input::Asked { .. } => context.ignore("this side asks, or has nothing to restart"),
             Input::SessionRefused => context.ignore("no session is being resumed"),
-            Input::Restart(_) => {
-                context.act(Act::RefuseRestart(Refusal::NotConnected));
-                Handled
-            }
+            Input::Restart(verdict) => self.restart(context, *verdict),
             Input::Fired(_) => context.ignore("the timer belongs to another state"),
         }
     }
+}
+
+/// There is no restart by hand now.
+pub(super) fn refuse(context: &mut Out, why: Refusal) -> Outcome<State> {
+    context.act(Act::RefuseRestart(why));
+    Handled
 }
