@@ -211,14 +211,21 @@ impl Tunnels {
         let Some(open) = &mut self.open else {
             return Err(TunnelError::Died);
         };
+        let mut interrupted = false;
         let why = loop {
             let news = tokio::select! {
                 why = &mut open.listening => break why.map_err(|_| TunnelError::Died)?,
                 news = open.way.news() => news,
             };
             match news {
-                News::State(Public::Reconnecting) => tell(&self.tell, TunnelNews::Interrupted),
-                News::State(Public::Connected) => tell(&self.tell, TunnelNews::Ready),
+                News::State(Public::Reconnecting) => {
+                    interrupted = true;
+                    tell(&self.tell, TunnelNews::Interrupted);
+                }
+                News::State(Public::Connected) if interrupted => {
+                    interrupted = false;
+                    tell(&self.tell, TunnelNews::Ready);
+                }
                 News::GivenUp(reason) => {
                     tracing::info!(%reason, "the worker is given up");
                     open.way.tube.close();
@@ -227,9 +234,8 @@ impl Tunnels {
             }
         };
         self.current.send_replace(None);
-        if let Some(open) = self.open.take() {
-            open.way.end().await;
-        }
+        open.way.end().await;
+        self.open = None;
         Ok(why)
     }
 
@@ -278,7 +284,7 @@ impl Tunnels {
     pub async fn end(mut self) {
         self.accepting.shutdown().await;
         self.listeners.clear();
-        if let Some(open) = self.open.take() {
+        if let Some(open) = &mut self.open {
             let tunnel = open.tunnel.clone();
             // What cannot be told is noticed.
             let _ = on(&self.config.plane, async move { tunnel.end().await }).await;
@@ -337,7 +343,9 @@ impl Acceptor {
 
     async fn carry(&self, number: u64, tcp: TcpStream) -> Passed {
         let mut current = self.current.clone();
-        self.wanted.notify_one();
+        if current.borrow().is_none() {
+            self.wanted.notify_one();
+        }
         let tunnel = async {
             let tunnel = current.wait_for(Option::is_some).await;
             tunnel.ok().and_then(|tunnel| tunnel.clone())

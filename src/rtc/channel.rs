@@ -220,6 +220,9 @@ impl Channel {
             if lock(&self.inner.flight).has_room(outstanding, Instant::now()) {
                 return Ok(());
             }
+            if !self.is_open() {
+                return Err(RtcError::Closed);
+            }
             self.inner.shared.sleep(ROOM_CHECK).await;
         }
     }

@@ -282,11 +282,11 @@ impl Connection {
         shared.gathering().enough(shared, trickle).await?;
         let description = self.inner.stack.local_description().await;
         let sdp = description.ok_or(RtcError::Closed)?.sdp;
-        Ok(if trickle {
-            sdp::trickling(sdp, window_bytes())
-        } else {
-            sdp::complete(sdp, window_bytes())
-        })
+        let sdp = sdp::with_burst(sdp, window_bytes());
+        let sdp = if trickle { sdp::trickling(sdp) } else { sdp };
+        // Without servers, nothing follows our own addresses.
+        let more = trickle && shared.gathering().has_servers();
+        Ok(if more { sdp } else { sdp::complete(sdp) })
     }
 }
 

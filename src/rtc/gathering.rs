@@ -51,6 +51,8 @@ pub(super) struct Gathering {
     follow: AtomicBool,
     /// The TURN servers, for a person to read; empty when there is none.
     turn: String,
+    /// Whether there is a server that could add something.
+    servers: bool,
 }
 
 impl Gathering {
@@ -61,7 +63,13 @@ impl Gathering {
             begun: OnceLock::new(),
             follow: AtomicBool::new(false),
             turn: servers::turn_urls(servers),
+            servers: !servers.is_empty(),
         }
+    }
+
+    /// Whether something may follow our own addresses.
+    pub(super) fn has_servers(&self) -> bool {
+        self.servers
     }
 
     /// It begins now.

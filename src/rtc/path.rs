@@ -34,8 +34,8 @@ impl Network {
     }
 }
 
-/// The largest SCTP packet for whoever made this offer, bytes; `None` to leave it to the stack, which is so unless every
-/// address of the offer is on a network of this host.
+/// The largest SCTP packet for whoever made this offer, bytes; `None` to leave it to the stack, which is so unless no further
+/// candidates follow, all are of hosts, and every one of their addresses is on a network of this host.
 pub(super) fn packet_bytes(offer: &str) -> Option<u32> {
     largest(offer, &networks(), mtu_to)
 }
@@ -45,6 +45,9 @@ fn largest(
     networks: &[Network],
     mtu_to: impl Fn(Ipv4Addr) -> Option<u32>,
 ) -> Option<u32> {
+    if !sdp::is_complete(offer) {
+        return None;
+    }
     let mut smallest = None;
     for address in sdp::addresses(offer) {
         let IpAddr::V4(address) = address else {
@@ -95,7 +98,10 @@ mod tests {
             let (address, kind) = candidate.split_once(' ').unwrap_or((candidate, "host"));
             format!("a=candidate:{n} 1 udp 1 {address} 5000 typ {kind}\r\n")
         });
-        format!("v=0\r\n{}", lines.collect::<String>())
+        format!(
+            "v=0\r\n{}a=end-of-candidates\r\n",
+            lines.collect::<String>()
+        )
     }
 
     #[test]
@@ -122,6 +128,7 @@ mod tests {
             (&["10.0.0.9", "100.64.0.2"], None),
             (&["10.0.1.9"], None),
             (&["10.0.0.9", "203.0.113.4 srflx"], None),
+            (&["10.0.0.9", "10.0.0.7 relay"], None),
             (&["10.0.0.9", "fd00::1"], None),
             (&[], None),
         ] {
@@ -132,6 +139,8 @@ mod tests {
         assert_eq!(largest(&lan, &[], mtu_to), None);
         assert_eq!(largest(&lan, &ours, |_| None), None);
         assert_eq!(largest("a=candidate:1 1 udp 1 x", &ours, mtu_to), None);
+        let more = lan.replace("a=end-of-candidates", "a=ice-options:trickle");
+        assert_eq!(largest(&more, &ours, mtu_to), None);
     }
 
     #[test]

@@ -79,6 +79,22 @@ pub(super) fn relays(sdp: &str) -> impl Iterator<Item = SocketAddr> {
         .filter_map(|line| relay_of(line.strip_prefix("a=candidate:")?))
 }
 
+/// What says that no further candidates follow (RFC 8840).
+const END: &str = "a=end-of-candidates";
+
+/// Whether no candidates follow a description, and all that it has are of hosts.
+pub(super) fn is_complete(sdp: &str) -> bool {
+    let ended = sdp.lines().any(|line| line.trim_end() == END);
+    let mut candidates = sdp
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=candidate:"));
+    let is_host = |candidate: &str| {
+        let mut fields = candidate.split_ascii_whitespace().skip(6);
+        fields.next() == Some("typ") && fields.next() == Some("host")
+    };
+    (ended || !takes_trickle(sdp)) && candidates.all(is_host)
+}
+
 /// The addresses of a description's candidates; those that are no address are passed over, as the stack does.
 pub(super) fn addresses(sdp: &str) -> impl Iterator<Item = IpAddr> {
     sdp.lines().filter_map(|line| {
@@ -98,8 +114,7 @@ pub(super) fn burst_bytes(sdp: &str) -> Option<u32> {
 }
 
 /// Our own description, to be followed by further candidates.
-pub(super) fn trickling(sdp: String, burst: u32) -> String {
-    let mut sdp = with_burst(sdp, burst);
+pub(super) fn trickling(mut sdp: String) -> String {
     if !takes_trickle(&sdp) {
         sdp.push_str(&format!("a=ice-options:{TRICKLE}\r\n"));
     }
@@ -107,15 +122,16 @@ pub(super) fn trickling(sdp: String, burst: u32) -> String {
 }
 
 /// Our own description, complete: it says that no further candidates follow even if a server never answered.
-pub(super) fn complete(sdp: String, burst: u32) -> String {
-    let mut sdp = with_burst(sdp, burst);
-    if !sdp.contains("a=end-of-candidates") {
-        sdp.push_str("a=end-of-candidates\r\n");
+pub(super) fn complete(mut sdp: String) -> String {
+    if !sdp.contains(END) {
+        sdp.push_str(END);
+        sdp.push_str("\r\n");
     }
     sdp
 }
 
-fn with_burst(mut sdp: String, burst: u32) -> String {
+/// Our own description, with how much our sockets take at once.
+pub(super) fn with_burst(mut sdp: String, burst: u32) -> String {
     if burst_bytes(&sdp).is_none() {
         sdp.push_str(&format!("{BURST}{burst}\r\n"));
     }
@@ -172,17 +188,17 @@ mod tests {
         ] {
             let sdp = format!("v=0\r\nm=application \r\n{options}\r\n");
             assert_eq!(takes_trickle(&sdp), expected, "{options}");
-            let ours = trickling(sdp, 5);
+            let ours = trickling(sdp);
             assert!(takes_trickle(&ours));
-            assert_eq!(trickling(ours.clone(), 5), ours, "said once");
+            assert_eq!(trickling(ours.clone()), ours, "said once");
         }
     }
 
     #[test]
     fn what_a_peer_takes_at_once_is_said_once_and_read_leniently() {
-        let ours = complete("v=0\r\na=mid:0\r\n".to_owned(), 70_000);
+        let ours = with_burst("v=0\r\na=mid:0\r\n".to_owned(), 70_000);
         assert_eq!(burst_bytes(&ours), Some(70_000));
-        assert_eq!(complete(ours.clone(), 5), ours);
+        assert_eq!(with_burst(ours.clone(), 5), ours);
         for other in [
             "", "a=x-loaner-burst:", "a=x-loaner-burst:-1", "a=x-loaner-burst:9999999999",
         ] {

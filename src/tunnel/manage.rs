@@ -1,10 +1,12 @@
 //! What the manager of a tube is told.
 
+use std::net::IpAddr;
+
 use actix::Recipient;
 use tokio::sync::mpsc;
 
-use super::network::{NetworkChangeKind, NetworkSubscription, Reach};
-use super::tube::Sign;
+use super::network::{Network, NetworkChangeKind, NetworkSubscription, Reach};
+use super::tube::{Sign, Tube};
 use crate::actors::Feed;
 use crate::actors::tunnel::Of;
 use crate::charts::tunnel::{Change, Input};
@@ -26,9 +28,16 @@ pub async fn report(mut signs: mpsc::Receiver<Sign>, manager: Recipient<Of>) {
     }
 }
 
-/// Tells a manager what becomes of the network, until one of them is gone.
-pub async fn watch(mut network: NetworkSubscription, manager: Recipient<Feed<Input>>) {
-    while let Some(change) = network.next().await {
+/// Tells the manager of a tube what becomes of the network, until the tube is closed.
+pub async fn watch(mut network: NetworkSubscription, tube: Tube, manager: Recipient<Feed<Input>>) {
+    loop {
+        let change = tokio::select! {
+            change = network.next() => change,
+            () = tube.closed() => None,
+        };
+        let Some(change) = change else {
+            return;
+        };
         let (before, after) = (change.before(), change.after());
         let out = |reach: Reach| reach > Reach::Nowhere;
         let mut events = Vec::new();
@@ -38,11 +47,13 @@ pub async fn watch(mut network: NetworkSubscription, manager: Recipient<Feed<Inp
         if !out(after.reach()) {
             events.push(Input::NetworkDown);
         } else {
-            // Which address is in use is not known. To doubt for nothing costs a ping.
-            let addresses = before.interfaces.values().flat_map(|of| &of.addresses);
-            let major = addresses
-                .filter(|address| !address.is_loopback())
-                .any(|address| change.touches(*address));
+            // Which address is in use is not known: most likely that of the way out, and any where there is none.
+            let routes = [&before.ipv4_route, &before.ipv6_route];
+            let sources: Vec<_> = routes.into_iter().flatten().map(|way| way.source).collect();
+            let major = match sources.is_empty() {
+                true => addresses(before).any(|address| change.touches(address)),
+                false => sources.into_iter().any(|source| change.touches(source)),
+            };
             let change = match change.kind {
                 NetworkChangeKind::InterfaceChange => Change::InterfaceChange,
                 NetworkChangeKind::IpChange => Change::IpChange,
@@ -58,4 +69,10 @@ pub async fn watch(mut network: NetworkSubscription, manager: Recipient<Feed<Inp
             }
         }
     }
+}
+
+/// The addresses of a network by which others are reached.
+fn addresses(network: &Network) -> impl Iterator<Item = IpAddr> {
+    let all = network.interfaces.values().flat_map(|of| &of.addresses);
+    all.copied().filter(|address| !address.is_loopback())
 }

@@ -39,9 +39,6 @@ const OVERHEAD: usize = 64;
 /// Words that wait to be sent, and signs to be heard. What the other side asks for beyond that is passed over.
 const QUEUE: usize = 64;
 
-/// How often it is looked whether the connection was left.
-const LEAVING: Duration = Duration::from_millis(10);
-
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -152,9 +149,11 @@ impl Tube {
         message.map(|(message, _share)| message)
     }
 
-    /// Lets senders wait, or send.
+    /// Lets messages wait, what is kept and whoever sends, or go: while it is not clear whether a connection carries, words
+    /// alone are sent over it.
     pub fn hold(&self, held: bool) {
         self.shared.held.send_replace(held);
+        self.shared.pending.notify_one();
     }
 
     /// How long ago something last came, and whether something was sent that the other side does not have yet.
@@ -196,14 +195,6 @@ impl Tube {
         let tell = |received: &mut Received| have = received.tell();
         self.shared.received.send_modify(tell);
         have
-    }
-
-    /// Waits until it is closed and has left its connection.
-    pub async fn detached(&self) {
-        self.closed().await;
-        while !self.shared.carried.lock().await.is_empty() {
-            tokio::time::sleep(LEAVING).await;
-        }
     }
 
     /// Goes on over this channel, the connection of this generation. The other side has so many messages; what it lacks is
@@ -265,9 +256,16 @@ impl Shared {
         lock(&self.sent)
     }
 
-    /// The next message for the present channel.
+    /// The next message for the present channel, unless messages are held.
     fn next(&self) -> Option<Bytes> {
+        if *self.held.borrow() {
+            return None;
+        }
         self.sent().next()
+    }
+
+    fn has_next(&self) -> bool {
+        !*self.held.borrow() && self.sent().has_next()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::actors::Feed;
@@ -27,6 +27,14 @@ pub(super) struct Way {
     pub tube: Tube,
     manager: Addr<TunnelActor<Initiator>>,
     news: mpsc::UnboundedReceiver<News>,
+    /// Everything is closed.
+    gone: oneshot::Receiver<()>,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.manager.do_send(Feed(Input::Close));
+    }
 }
 
 impl Way {
@@ -36,7 +44,11 @@ impl Way {
     /// Why there is no connection.
     pub async fn begin(config: VisitConfig, network: &NetworkWatcher) -> Result<Self, VisitError> {
         let (tube, signs) = Tube::new(&config.plane);
-        let kept = Rc::new(RefCell::new(Kept::default()));
+        let (over, gone) = oneshot::channel();
+        let kept = Rc::new(RefCell::new(Kept {
+            over: Some(over),
+            ..Kept::default()
+        }));
         let (tell, news) = mpsc::unbounded_channel();
         let listener = Ear(tell).start().recipient();
         let settings = Settings {
@@ -54,12 +66,13 @@ impl Way {
                 reports,
             }
         });
-        plane.spawn(watch(network, manager.clone().recipient()));
+        plane.spawn(watch(network, tube.clone(), manager.clone().recipient()));
         manager.do_send(Feed(Input::Start));
         let mut way = Way {
             tube,
             manager,
             news,
+            gone,
         };
         loop {
             match way.news().await {
@@ -83,12 +96,10 @@ impl Way {
     }
 
     /// Says goodbye.
-    pub async fn end(mut self) {
+    pub async fn end(&mut self) {
         self.manager.do_send(Feed(Input::Close));
-        let closed = async { while !matches!(self.news().await, News::Closed(_)) {} };
         // A goodbye that nobody hears is none that anybody waits for.
-        let _ = timeout(GOODBYE, closed).await;
-        let _ = timeout(GOODBYE, self.tube.detached()).await;
+        let _ = timeout(GOODBYE, &mut self.gone).await;
     }
 }
 
@@ -116,6 +127,8 @@ struct Kept {
     /// The tube's id and token, from the worker.
     known: Option<(String, String)>,
     error: Option<VisitError>,
+    /// To be told when everything is closed.
+    over: Option<oneshot::Sender<()>>,
 }
 
 /// Connects to the worker: over the hub, each time as a new visitor, for neither the hub nor an address that was there before
@@ -169,6 +182,11 @@ impl Initiator {
                 0
             }
             Some(Word::Resumed { have }) if !begins => have,
+            Some(Word::Refused) if begins => {
+                let reason = "it has as many tunnels as it takes".to_owned();
+                self.kept.borrow_mut().error = Some(VisitError::Refused(reason.clone()));
+                return Err(CarrierError(reason));
+            }
             Some(Word::Refused) => {
                 self.report(generation, Input::SessionRefused);
                 return Ok(());
@@ -233,9 +251,17 @@ impl Carrier for Initiator {
                 tube.farewell().await;
             }
             tube.close();
-            let passage = kept.borrow_mut().passage.take();
+            tube.detach().await;
+            let (passage, over) = {
+                let mut kept = kept.borrow_mut();
+                (kept.passage.take(), kept.over.take())
+            };
             if let Some(passage) = passage {
                 passage.end().await;
+            }
+            if let Some(over) = over {
+                // Who does not wait for it need not know.
+                let _ = over.send(());
             }
         });
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::carrier::Carrier;
@@ -17,8 +17,8 @@ use super::stream::Stream;
 
 /// How long a tunnel may have no stream until it is ended; its client makes it again when it needs it.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
-/// How long a client may leave an answer unread that is owed to it.
-const ANSWER: Duration = Duration::from_secs(10);
+/// Refusals that may wait to be sent; who asks for more of them has the tunnel ended.
+const MAX_REFUSALS: usize = 64;
 
 /// Serves a client's tunnel until either side ends it; why it ended comes back. `ending` ends it from here.
 pub async fn serve<C: Carrier>(
@@ -31,6 +31,7 @@ pub async fn serve<C: Carrier>(
     let mux = Arc::new(Mux::new(carrier, Side::Worker, counts));
     let unused = unused(&mux, idle);
     tokio::pin!(unused);
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let end = loop {
         let heard = tokio::select! {
             heard = mux.next() => heard,
@@ -47,10 +48,15 @@ pub async fn serve<C: Carrier>(
             }
             Ok(Heard::TooMany(stream)) => {
                 let reset = too_many();
-                let full = mux.send(Frame::Reset { stream, reset }.encode());
-                if !matches!(timeout(ANSWER, full).await, Ok(Ok(()))) {
-                    break Reset::lost();
-                }
+                let Ok(place) = refusals.clone().try_acquire_owned() else {
+                    break too_many();
+                };
+                let mux = mux.clone();
+                tokio::spawn(async move {
+                    let _place = place;
+                    // That the tunnel is over is noticed elsewhere.
+                    let _ = mux.send(Frame::Reset { stream, reset }.encode()).await;
+                });
             }
             Ok(Heard::Goodbye(reset)) => {
                 mux.over(&reset);

@@ -90,7 +90,7 @@ pub(super) async fn write(shared: Arc<Shared>, channel: Channel, mut words: mpsc
     loop {
         let word = match words.try_recv() {
             Ok(word) => Some(word),
-            Err(_) if shared.sent().has_next() => None,
+            Err(_) if shared.has_next() => None,
             Err(_) => tokio::select! {
                 word = words.recv() => match word {
                     Some(word) => Some(word),

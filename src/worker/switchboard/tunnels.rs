@@ -34,6 +34,8 @@ use crate::worker::policy::Asker;
 const MAX_TUNNELS: usize = 8;
 /// Tunnels of one user at a time.
 const MAX_OF_USER: usize = 4;
+/// What is said to one more.
+const FULL: &str = "there are as many tunnels as it takes, in all or of yours; end another one, or try again later";
 /// How long a connection may take to say which tube it is for.
 const FIRST_WORD: Duration = Duration::from_secs(10);
 
@@ -49,7 +51,10 @@ pub(super) struct Tunnels {
 /// One tunnel.
 struct Entry {
     token: String,
-    user: String,
+    /// Whose it is, if the hub tells.
+    user: Option<String>,
+    /// The generation of its newest connection.
+    generation: u64,
     tube: Tube,
     manager: Addr<TunnelActor<Responder>>,
     arrival: Arrival,
@@ -59,9 +64,8 @@ struct Entry {
 
 impl Default for Tunnels {
     fn default() -> Self {
-        let full = "there are as many tunnels as it takes, in all or of yours; end another one, or try again later";
         Tunnels {
-            visits: Visits::up_to(MAX_TUNNELS, MAX_OF_USER, full),
+            visits: Visits::up_to(MAX_TUNNELS, MAX_OF_USER, FULL),
             tubes: HashMap::new(),
             on: HashMap::new(),
         }
@@ -116,15 +120,22 @@ impl Tunnels {
         self.on.iter().filter_map(of).collect()
     }
 
-    /// A user's tube.
-    fn find(&self, tube: &str, user: &str) -> Option<&Entry> {
-        self.tubes.get(tube).filter(|entry| entry.user == user)
+    /// A user's tube; where the hub tells no users, anybody's: then the token alone decides.
+    fn find(&self, tube: &str, user: Option<&str>) -> Option<&Entry> {
+        self.tubes.get(tube).filter(|entry| {
+            let users = entry.user.as_deref().zip(user);
+            users.is_none_or(|(theirs, user)| theirs == user)
+        })
     }
 
     /// Whether a user may have one more. One of the user's own that has no connection makes room for it.
-    fn has_room(&self, user: &str) -> bool {
-        let of_user = || self.tubes.iter().filter(|(_, entry)| entry.user == user);
-        if self.tubes.len() < MAX_TUNNELS && of_user().count() < MAX_OF_USER {
+    fn has_room(&self, user: Option<&str>) -> bool {
+        let of_user = || {
+            let theirs = self.tubes.iter();
+            theirs.filter(|(_, entry)| entry.user.as_deref() == user)
+        };
+        let few = user.is_none() || of_user().count() < MAX_OF_USER;
+        if self.tubes.len() < MAX_TUNNELS && few {
             return true;
         }
         let waits = of_user().find(|(tube, _)| self.links(tube).is_empty());
@@ -151,12 +162,18 @@ struct TunnelOver {
 impl Worker {
     /// A client wants a tunnel, or another connection for one that it has.
     pub(super) fn tunnel(&mut self, from: PeerId, tube: Option<String>) {
-        let user = self.user_of(&from);
-        if let Some(tube) = tube.filter(|tube| self.tunnels.find(tube, &user).is_some()) {
-            // Its connection is lost, or will be closed for the other.
-            for link in self.tunnels.links(&tube) {
-                self.tunnels.visits.leaves(link);
+        let (user, told) = (self.user_of(&from), self.told_user(&from));
+        match tube {
+            Some(tube) if self.tunnels.find(&tube, told.as_deref()).is_some() => {
+                // Its connection is lost, or will be closed for the other.
+                for link in self.tunnels.links(&tube) {
+                    self.tunnels.visits.leaves(link);
+                }
             }
+            None if !self.tunnels.has_room(told.as_deref()) => {
+                return self.answer_visit(&from, Some(FULL));
+            }
+            _ => {}
         }
         self.visits.withdraw(&from);
         let refused = self.tunnels.visits.grant(from.clone(), user).err();
@@ -193,9 +210,9 @@ impl Worker {
         let Some(link) = self.links.get(&id) else {
             return;
         };
-        let user = link.user.clone();
+        let user = self.told_user(&link.peer);
         let refused = match word {
-            Some(Word::Begin) if self.tunnels.has_room(&user) => {
+            Some(Word::Begin) if self.tunnels.has_room(user.as_deref()) => {
                 return self.new_tube(id, channel, user, ctx);
             }
             Some(Word::Resume {
@@ -203,7 +220,7 @@ impl Worker {
                 token,
                 generation,
                 have,
-            }) if self.is_token_of(&tube, &user, &token) => {
+            }) if self.is_token_of(&tube, user.as_deref(), &token) => {
                 return self.resume_tube(id, channel, &tube, generation, have);
             }
             Some(Word::Begin | Word::Resume { .. }) => true,
@@ -220,15 +237,25 @@ impl Worker {
         }));
     }
 
-    fn is_token_of(&self, tube: &str, user: &str, token: &str) -> bool {
+    fn is_token_of(&self, tube: &str, user: Option<&str>, token: &str) -> bool {
         let entry = self.tunnels.find(tube, user);
         entry.is_some_and(|entry| entry.token.as_bytes().ct_eq(token.as_bytes()).into())
     }
 
-    fn new_tube(&mut self, id: LinkId, channel: Channel, user: String, ctx: &mut Context<Self>) {
+    fn new_tube(
+        &mut self,
+        id: LinkId,
+        channel: Channel,
+        user: Option<String>,
+        ctx: &mut Context<Self>,
+    ) {
         let asker = Asker {
             room: self.room.clone(),
-            user: user.clone(),
+            user: self
+                .links
+                .get(&id)
+                .map(|link| link.user.clone())
+                .unwrap_or_default(),
         };
         let allowed = self.settings.policy.tunnels(&asker);
         let name = uuid::Uuid::new_v4().to_string();
@@ -236,7 +263,7 @@ impl Worker {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        tracing::info!(link = %id, user, tube = name, "a tunnel begins");
+        tracing::info!(link = %id, user = asker.user, tube = name, "a tunnel begins");
         let (tube, signs) = Tube::new(&self.plane);
         let arrival = Arrival::default();
         let begun = Word::Begun {
@@ -255,7 +282,7 @@ impl Worker {
         });
         let network = self.network.subscribe();
         self.plane
-            .spawn(watch(network, manager.clone().recipient()));
+            .spawn(watch(network, tube.clone(), manager.clone().recipient()));
         manager.do_send(Feed(Input::Start));
         let (ending, end) = oneshot::channel();
         let (back, served, over) = (ctx.address(), tube.clone(), name.clone());
@@ -267,6 +294,7 @@ impl Worker {
         let entry = Entry {
             token,
             user,
+            generation: 1,
             tube,
             manager,
             arrival,
@@ -285,9 +313,14 @@ impl Worker {
     ) {
         tracing::info!(link = %id, tube, generation, "a tunnel goes on over another connection");
         let olds = self.tunnels.links(tube);
-        let Some(entry) = self.tunnels.tubes.get(tube) else {
+        let Some(entry) = self.tunnels.tubes.get_mut(tube) else {
             return;
         };
+        if generation <= entry.generation {
+            // It was overtaken by another one.
+            return self.close_link(id);
+        }
+        entry.generation = generation;
         entry
             .arrival
             .comes(generation, channel, Word::Resumed { have: 0 }, have);

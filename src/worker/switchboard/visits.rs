@@ -134,6 +134,12 @@ impl Worker {
         self.tell(to, answer);
     }
 
+    /// The user of a peer, where the hub tells it.
+    pub(super) fn told_user(&self, peer: &PeerId) -> Option<String> {
+        let user = self.users.get(peer);
+        user.filter(|user| **user != peer.to_string()).cloned()
+    }
+
     /// The user of a peer; a hub that does not tell names users and peers alike.
     pub(super) fn user_of(&self, peer: &PeerId) -> String {
         self.users.get(peer).cloned().unwrap_or_default()
