@@ -18,7 +18,7 @@ use super::stream::Stream;
 /// How long a tunnel may have no stream until it is ended; its client makes it again when it needs it.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
 /// Refusals that may wait to be sent; who asks for more of them has the tunnel ended.
-const MAX_REFUSALS: usize = 64;
+const MAX_REFUSALS: usize = 1024;
 
 /// Serves a client's tunnel until either side ends it; why it ended comes back. `ending` ends it from here.
 pub async fn serve<C: Carrier>(
