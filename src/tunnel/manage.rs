@@ -3,7 +3,7 @@
 use actix::Recipient;
 use tokio::sync::mpsc;
 
-use super::network::{NetworkChangeKind, NetworkSubscription, Reach};
+use super::network::{NetworkChange, NetworkChangeKind, NetworkSubscription, Reach};
 use super::tube::Sign;
 use crate::actors::Feed;
 use crate::actors::tunnel::Of;
@@ -26,6 +26,13 @@ pub async fn report(mut signs: mpsc::Receiver<Sign>, manager: Recipient<Of>) {
     }
 }
 
+/// Whether a change may be the end of a connection. Which address one uses is not known: to doubt for nothing costs a ping.
+pub fn is_major(change: &NetworkChange) -> bool {
+    let interfaces = change.before().interfaces.values();
+    let mut addresses = interfaces.flat_map(|of| &of.addresses);
+    addresses.any(|address| !address.is_loopback() && change.touches(*address))
+}
+
 /// Tells a manager what becomes of the network, until one of them is gone.
 pub async fn watch(mut network: NetworkSubscription, manager: Recipient<Feed<Input>>) {
     while let Some(change) = network.next().await {
@@ -38,11 +45,7 @@ pub async fn watch(mut network: NetworkSubscription, manager: Recipient<Feed<Inp
         if !out(after.reach()) {
             events.push(Input::NetworkDown);
         } else {
-            // Which address is in use is not known. To doubt for nothing costs a ping.
-            let addresses = before.interfaces.values().flat_map(|of| &of.addresses);
-            let major = addresses
-                .filter(|address| !address.is_loopback())
-                .any(|address| change.touches(*address));
+            let major = is_major(&change);
             let change = match change.kind {
                 NetworkChangeKind::InterfaceChange => Change::InterfaceChange,
                 NetworkChangeKind::IpChange => Change::IpChange,

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::inside::ip;
-use crate::program::{LOANER, Process, without_settings};
+use crate::program::{LOANER, PATIENCE, Process, until, without_settings};
 
 /// The address of the worker, and of the hub if it is on the same machine.
 const HERE: &str = "10.77.0.1";
@@ -135,6 +135,7 @@ impl Scene {
         let at = if apart.is_some() { APART } else { HERE };
         let (hub, url) = hub(apart.as_ref(), dir.path(), &format!("{at}:0"));
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
+        target.set_nonblocking(true).unwrap();
         let remote = target.local_addr().unwrap().port();
         let policy = format!("[[tunnel]]\nto = [\"localhost:{remote}\"]\n");
         std::fs::write(dir.path().join("policy.toml"), policy).unwrap();
@@ -168,7 +169,14 @@ impl Scene {
         let echo = format!("exec 3<>/dev/tcp/127.0.0.1/{} && cat <&3 >&3", self.port);
         let program = self.client.command("bash").args(["-c", &echo]).spawn();
         self.programs.push(program.unwrap());
-        self.target.accept().unwrap().0
+        let mut accepted = None;
+        until("a connection at the worker", PATIENCE, || {
+            accepted = self.target.accept().ok();
+            accepted.is_some()
+        });
+        let (stream, _) = accepted.unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
     }
 
     /// Has packets between client and worker get lost, both ways, or not any more. Neither is told by its system.

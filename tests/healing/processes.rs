@@ -87,6 +87,7 @@ fn a_worker_that_is_killed_resets_streams_and_is_connected_again() {
         async || {
             let mut scene = Scene::start();
             let mut stream = scene.connect();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.write_all(b"hello").unwrap();
             stream.read_exact(&mut [0; 5]).unwrap();
             scene.worker.kill();

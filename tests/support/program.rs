@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(45);
 pub const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until something is so.
-pub fn until(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
+pub fn until(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !is_so() {
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
