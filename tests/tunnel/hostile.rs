@@ -175,5 +175,7 @@ async fn tunnels_are_bounded() {
         lab.worker.log_count("a tunnel is over") > 0
     })
     .await;
+    // Of the one above, an offer is awaited for its questions.
+    let mut peer = lab.peer("client").await;
     ByHand::connect(&mut peer, &lab.worker_id).await;
 }
