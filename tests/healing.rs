@@ -1,5 +1,5 @@
-//! What becomes of a tunnel when the network changes under it: hub and worker on one machine, the client on another, each a
-//! network namespace. Where the system allows no namespace, the tests say so and are skipped.
+//! What becomes of a tunnel when the network changes under it, or a process is gone: hub and worker on one machine, the
+//! client on another, each a network namespace. Where the system allows no namespace, the tests say so and are skipped.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -13,129 +13,16 @@ mod namespace;
 #[path = "support/program.rs"]
 mod program;
 
+#[path = "healing/echo.rs"]
+mod echo;
 #[path = "healing/machines.rs"]
 mod machines;
+#[path = "healing/network.rs"]
+mod network;
+#[path = "healing/processes.rs"]
+mod processes;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use inside::run_inside;
-use machines::Scene;
-
-/// Bytes of this place in the stream; no two stretches of it are the same.
-fn bytes_at(from: usize, count: usize) -> Vec<u8> {
-    (from..from + count)
-        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect()
-}
-
-/// Sends bytes that come back from the client's side, without a stop, and compares them. The longest time in which nothing
-/// came back.
-struct Echo {
-    sending: std::thread::JoinHandle<usize>,
-    receiving: std::thread::JoinHandle<(usize, Duration)>,
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    back: std::sync::Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl Echo {
-    fn start(stream: TcpStream) -> Echo {
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let back = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let (mut writer, mut reader) = (stream.try_clone().unwrap(), stream);
-        let (stopped, came) = (stop.clone(), back.clone());
-        let sending = std::thread::spawn(move || {
-            let mut at = 0;
-            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-                writer.write_all(&bytes_at(at, 20_000)).unwrap();
-                at += 20_000;
-                // Some megabytes a second: what is looked at is not the speed.
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            writer.shutdown(std::net::Shutdown::Write).unwrap();
-            at
-        });
-        let receiving = std::thread::spawn(move || {
-            let (mut at, mut buffer) = (0, vec![0; 65536]);
-            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
-            loop {
-                let count = reader.read(&mut buffer).unwrap();
-                if count == 0 {
-                    return (at, longest);
-                }
-                assert!(
-                    buffer[..count] == bytes_at(at, count),
-                    "other bytes at {at}"
-                );
-                at += count;
-                came.store(at, std::sync::atomic::Ordering::Relaxed);
-                longest = longest.max(last.elapsed());
-                last = Instant::now();
-            }
-        });
-        Echo {
-            sending,
-            receiving,
-            stop,
-            back,
-        }
-    }
-
-    /// Waits until so many bytes more came back.
-    fn more(&self, bytes: usize, limit: Duration) {
-        let goal = self.back.load(std::sync::atomic::Ordering::Relaxed) + bytes;
-        program::until("bytes that come back", limit, || {
-            self.back.load(std::sync::atomic::Ordering::Relaxed) >= goal
-        });
-    }
-
-    /// Ends it: everything that was sent has to have come back.
-    fn end(self) -> Duration {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        let sent = self.sending.join().unwrap();
-        let (back, longest) = self.receiving.join().unwrap();
-        assert_eq!(back, sent, "bytes were lost");
-        longest
-    }
-}
-
+/// How long a tunnel may take to come back.
 const LONG: Duration = Duration::from_secs(90);
-
-/// A client whose address is replaced under a connection goes on with it: no byte is lost or doubled, as often as it
-/// happens.
-#[test]
-fn a_stream_survives_that_the_address_is_replaced() {
-    run_inside(
-        "a_stream_survives_that_the_address_is_replaced",
-        async || {
-            let mut scene = Scene::start();
-            let echo = Echo::start(scene.connect());
-            echo.more(500_000, LONG);
-            for address in ["10.77.0.3/24", "10.77.0.4/24", "10.77.0.2/24"] {
-                scene.client.replace_address(address);
-                scene.tunnel.event("interrupted");
-                scene.tunnel.event("connected");
-                echo.more(500_000, LONG);
-            }
-            let longest = echo.end();
-            println!("the longest time without a byte: {longest:?}");
-        },
-    );
-}
-
-/// A link that is down for a while, and comes back with the same address, is waited for.
-#[test]
-fn a_stream_survives_that_the_link_is_down() {
-    run_inside("a_stream_survives_that_the_link_is_down", async || {
-        let mut scene = Scene::start();
-        let echo = Echo::start(scene.connect());
-        echo.more(500_000, LONG);
-        scene.client.link(false);
-        scene.tunnel.event("interrupted");
-        scene.client.link(true);
-        scene.tunnel.event("connected");
-        echo.more(500_000, LONG);
-        echo.end();
-    });
-}

@@ -7,6 +7,8 @@ mod support;
 mod command;
 #[path = "tunnel/hostile.rs"]
 mod hostile;
+#[path = "tunnel/resume.rs"]
+mod resume;
 #[path = "tunnel/streams.rs"]
 mod streams;
 

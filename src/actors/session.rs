@@ -1,6 +1,7 @@
 //! The actor of `session`: HTTP and WebSocket to the hub (sign-in, room, registration, goodbye).
 
 mod access;
+mod doubt;
 mod error;
 mod http;
 mod sign_in;
@@ -12,6 +13,7 @@ use actix::prelude::*;
 use tokio::sync::mpsc;
 
 pub use self::access::{CaError, HubAccess, Trust};
+pub(crate) use self::doubt::doubt;
 pub use self::error::SessionError;
 pub use self::http::{HubUrl, HubUrlError};
 pub use self::sign_in::sign_in;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix::Recipient;
 use tokio::sync::mpsc;
 
-use super::network::{Network, NetworkChangeKind, NetworkSubscription, Reach};
+use super::network::{Network, NetworkChange, NetworkChangeKind, NetworkSubscription, Reach};
 use super::tube::{Sign, Tube};
 use crate::actors::Feed;
 use crate::actors::tunnel::Of;
@@ -28,6 +28,22 @@ pub async fn report(mut signs: mpsc::Receiver<Sign>, manager: Recipient<Of>) {
     }
 }
 
+/// Whether a change may be the end of a connection. Which address it uses is not known: most likely that of the way out, and
+/// any where there is none. To doubt for nothing costs a ping.
+pub fn is_major(change: &NetworkChange) -> bool {
+    let before = change.before();
+    let routes = [&before.ipv4_route, &before.ipv6_route];
+    let mut sources = routes
+        .into_iter()
+        .flatten()
+        .map(|way| way.source)
+        .peekable();
+    if sources.peek().is_none() {
+        return addresses(before).any(|address| change.touches(address));
+    }
+    sources.any(|source| change.touches(source))
+}
+
 /// Tells the manager of a tube what becomes of the network, until the tube is closed.
 pub async fn watch(mut network: NetworkSubscription, tube: Tube, manager: Recipient<Feed<Input>>) {
     loop {
@@ -47,13 +63,7 @@ pub async fn watch(mut network: NetworkSubscription, tube: Tube, manager: Recipi
         if !out(after.reach()) {
             events.push(Input::NetworkDown);
         } else {
-            // Which address is in use is not known: most likely that of the way out, and any where there is none.
-            let routes = [&before.ipv4_route, &before.ipv6_route];
-            let sources: Vec<_> = routes.into_iter().flatten().map(|way| way.source).collect();
-            let major = match sources.is_empty() {
-                true => addresses(before).any(|address| change.touches(address)),
-                false => sources.into_iter().any(|source| change.touches(source)),
-            };
+            let major = is_major(&change);
             let change = match change.kind {
                 NetworkChangeKind::InterfaceChange => Change::InterfaceChange,
                 NetworkChangeKind::IpChange => Change::IpChange,

@@ -200,7 +200,7 @@ impl Worker {
                 capabilities,
                 settings: Rc::new(config.jobs),
                 scratch,
-                network: NetworkWatcher::new(config.plane.clone()),
+                network: hub::watch(&config.plane, &session),
                 plane: config.plane,
                 paths: config.paths,
                 rtc: config.rtc,

@@ -1,17 +1,24 @@
 //! Two machines, and a tunnel between them.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::program::{LOANER, Process, without_settings};
+use serde_json::Value;
 
-/// The address of hub and worker.
+use crate::inside::ip;
+use crate::program::{LOANER, PATIENCE, Process, until, without_settings};
+
+/// The address of the worker, and of the hub if it is on the same machine.
 const HERE: &str = "10.77.0.1";
 /// The client's, at first.
-const THERE: &str = "10.77.0.2/24";
+const THERE: &str = "10.77.0.2";
+/// The hub's, on a machine of its own.
+const APART: &str = "10.77.0.9";
 /// The client's interface.
 const LINK: &str = "peers-end";
+/// Nobody has this hardware address.
+const NOBODY: &str = "02:00:00:00:00:99";
 
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
@@ -22,11 +29,12 @@ fn run(command: &mut Command) {
 /// Another machine: a network namespace that lives as long as this.
 pub struct Machine {
     holder: Child,
+    link: &'static str,
 }
 
 impl Machine {
-    /// With the other end of this machine's link.
-    fn new() -> Machine {
+    /// With this interface, which is taken from here, and its address.
+    fn new(link: &'static str, address: &str) -> Machine {
         let mut holder = Command::new("unshare")
             .args(["--net", "sh", "-c", "echo ready; exec sleep 3600"])
             .stdout(Stdio::piped())
@@ -34,13 +42,17 @@ impl Machine {
             .unwrap();
         let mut ready = [0; 6];
         std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut ready).unwrap();
-        let machine = Machine { holder };
-        let pid = machine.holder.id().to_string();
-        run(Command::new("ip").args(["link", "set", LINK, "netns", &pid]));
-        machine.ip(&["link", "set", "lo", "up"]);
-        machine.ip(&["address", "add", THERE, "dev", LINK]);
-        machine.link(true);
+        let machine = Machine { holder, link };
+        machine.ip("link set lo up");
+        machine.plug(link, address);
         machine
+    }
+
+    /// Gives it an interface that is taken from here, with an address, and switches it on.
+    pub fn plug(&self, link: &str, address: &str) {
+        ip(&format!("link set {link} netns {}", self.holder.id()));
+        self.ip(&format!("address add {address}/24 dev {link}"));
+        self.ip(&format!("link set {link} up"));
     }
 
     /// A command on it.
@@ -51,19 +63,22 @@ impl Machine {
         command
     }
 
-    fn ip(&self, args: &[&str]) {
-        run(self.command("ip").args(args));
+    /// Has the command `ip` do something there.
+    pub fn ip(&self, arguments: &str) {
+        run(self.command("ip").args(arguments.split(' ')));
     }
 
     /// Gives its interface another address instead of those that it has.
     pub fn replace_address(&self, address: &str) {
-        self.ip(&["address", "flush", "dev", LINK]);
-        self.ip(&["address", "add", address, "dev", LINK]);
+        let link = self.link;
+        self.ip(&format!("address flush dev {link}"));
+        self.ip(&format!("address add {address}/24 dev {link}"));
     }
 
     /// Switches its interface on or off.
     pub fn link(&self, up: bool) {
-        self.ip(&["link", "set", LINK, if up { "up" } else { "down" }]);
+        let way = if up { "up" } else { "down" };
+        self.ip(&format!("link set {} {way}", self.link));
     }
 }
 
@@ -75,73 +90,77 @@ impl Drop for Machine {
     }
 }
 
-fn loaner(command: &mut Command, state: &Path) {
-    without_settings(command);
-    command.env("XDG_STATE_HOME", state);
-}
-
 /// A tunnel from the client's machine to a program beside the worker.
 pub struct Scene {
     pub tunnel: Process,
     pub client: Machine,
+    pub worker: Process,
+    pub hub: Process,
+    /// The hub's machine, where it is not the worker's.
+    apart: Option<Machine>,
+    url: String,
+    registered: Value,
     target: TcpListener,
     port: u64,
-    program: Option<Child>,
-    _worker: Process,
-    _hub: Process,
-    _dir: tempfile::TempDir,
+    programs: Vec<Child>,
+    dir: tempfile::TempDir,
 }
 
 impl Scene {
+    /// Hub and worker on one machine.
     pub fn start() -> Scene {
-        let dir = tempfile::tempdir().unwrap();
-        let state = |name: &str| dir.path().join(name);
-        let client = Machine::new();
-        let mut command = Command::new(LOANER);
-        let listen = format!("{HERE}:0");
-        command.args(["hub", "--json", "--listen", &listen, "--store", "memory"]);
-        loaner(&mut command, &state("hub"));
-        let mut hub = Process::start("hub", command);
-        let url = hub.event("listening")["url"].as_str().unwrap().to_owned();
+        Scene::with(None)
+    }
 
+    /// Each on a machine of its own, in one network. The worker's interface is `lan`.
+    pub fn start_apart() -> Scene {
+        for line in [
+            "link add lan type bridge",
+            "address flush dev peers",
+            "address add 10.77.0.1/24 dev lan",
+            "link add hubs type veth peer name hubs-end",
+            "link set peers master lan",
+            "link set hubs master lan",
+            "link set hubs up",
+            "link set lan up",
+        ] {
+            ip(line);
+        }
+        Scene::with(Some(Machine::new("hubs-end", APART)))
+    }
+
+    fn with(apart: Option<Machine>) -> Scene {
+        let dir = tempfile::tempdir().unwrap();
+        let client = Machine::new(LINK, THERE);
+        let at = if apart.is_some() { APART } else { HERE };
+        let (hub, url) = hub(apart.as_ref(), dir.path(), &format!("{at}:0"));
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
+        target.set_nonblocking(true).unwrap();
         let remote = target.local_addr().unwrap().port();
-        let policy = dir.path().join("policy.toml");
-        std::fs::write(
-            &policy,
-            format!("[[tunnel]]\nto = [\"localhost:{remote}\"]\n"),
-        )
-        .unwrap();
-        let mut command = Command::new(LOANER);
-        command.args(["worker", "--json", "--hub", &url, "--work-dir"]);
-        command
-            .arg(dir.path().join("work"))
-            .arg("--policy")
-            .arg(policy);
-        loaner(&mut command, &state("worker"));
-        let mut worker = Process::start("worker", command);
-        let session = worker.event("registered")["session"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let policy = format!("[[tunnel]]\nto = [\"localhost:{remote}\"]\n");
+        std::fs::write(dir.path().join("policy.toml"), policy).unwrap();
+        let (worker, registered) = worker(dir.path(), &url, &[]);
 
         let mut command = client.command(LOANER);
         let forward = format!("0:{remote}");
+        let session = registered["session"].as_str().unwrap();
         command.args([
-            "tunnel", "--json", "--hub", &url, "--session", &session, &forward,
+            "tunnel", "--json", "--hub", &url, "--session", session, &forward,
         ]);
-        loaner(&mut command, &state("client"));
-        let mut tunnel = Process::start("tunnel", command);
+        let mut tunnel = process("tunnel", dir.path(), command);
         let port = tunnel.event("listening")["port"].as_u64().unwrap();
         Scene {
             tunnel,
             client,
+            worker,
+            hub,
+            apart,
+            url,
+            registered,
             target,
             port,
-            program: None,
-            _worker: worker,
-            _hub: hub,
-            _dir: dir,
+            programs: Vec::new(),
+            dir,
         }
     }
 
@@ -149,17 +168,82 @@ impl Scene {
     pub fn connect(&mut self) -> TcpStream {
         let echo = format!("exec 3<>/dev/tcp/127.0.0.1/{} && cat <&3 >&3", self.port);
         let program = self.client.command("bash").args(["-c", &echo]).spawn();
-        self.program = Some(program.unwrap());
-        self.target.accept().unwrap().0
+        self.programs.push(program.unwrap());
+        let mut accepted = None;
+        until("a connection at the worker", PATIENCE, || {
+            accepted = self.target.accept().ok();
+            accepted.is_some()
+        });
+        let (stream, _) = accepted.unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
+    }
+
+    /// Has packets between client and worker get lost, both ways, or not any more. Neither is told by its system.
+    pub fn hole(&self, open: bool) {
+        let neighbour = |of: &str, dev: &str| match open {
+            true => format!("neigh replace {of} lladdr {NOBODY} dev {dev} nud permanent"),
+            false => format!("neigh del {of} dev {dev}"),
+        };
+        ip(&neighbour(THERE, "peers"));
+        self.client.ip(&neighbour(HERE, LINK));
+    }
+
+    /// Starts the hub again, where it was, with what it had kept.
+    pub fn start_hub_again(&mut self) {
+        let listen = self.url.trim_start_matches("http://");
+        (self.hub, _) = hub(self.apart.as_ref(), self.dir.path(), listen);
+    }
+
+    /// Starts the worker again, as the same one, in its room.
+    pub fn start_worker_again(&mut self) {
+        let text = |key: &str| self.registered[key].as_str().unwrap();
+        let room = ["--room", text("room"), "--token", text("token")];
+        let (worker, registered) = worker(self.dir.path(), &self.url, &room);
+        assert_eq!(registered["worker"], self.registered["worker"]);
+        self.worker = worker;
     }
 }
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        if let Some(program) = &mut self.program {
+        for program in &mut self.programs {
             // It may have ended by itself.
             let _ = program.kill();
             let _ = program.wait();
         }
     }
+}
+
+/// Starts a program of Loaner's, with state of its own.
+fn process(name: &str, dir: &Path, mut command: Command) -> Process {
+    without_settings(&mut command);
+    command.env("XDG_STATE_HOME", dir.join(name));
+    Process::start(name, command)
+}
+
+/// A hub, and its URL.
+fn hub(machine: Option<&Machine>, dir: &Path, listen: &str) -> (Process, String) {
+    let mut command = match machine {
+        Some(machine) => machine.command(LOANER),
+        None => Command::new(LOANER),
+    };
+    command.args(["hub", "--json", "--listen", listen]);
+    let mut hub = process("hub", dir, command);
+    let url = hub.event("listening")["url"].as_str().unwrap().to_owned();
+    (hub, url)
+}
+
+/// A worker, and what it says once it is registered.
+fn worker(dir: &Path, url: &str, flags: &[&str]) -> (Process, Value) {
+    let mut command = Command::new(LOANER);
+    command.args(["worker", "--json", "--hub", url]);
+    let paths = [("--work-dir", "work"), ("--policy", "policy.toml")];
+    for (flag, path) in paths {
+        command.arg(flag).arg::<PathBuf>(dir.join(path));
+    }
+    command.args(flags);
+    let mut worker = process("worker", dir, command);
+    let registered = worker.event("registered");
+    (worker, registered)
 }

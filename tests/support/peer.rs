@@ -43,8 +43,18 @@ impl Peer {
     /// Signs in, connects and registers.
     pub async fn join(url: &str, room: &str, token: &str, role: &str) -> Peer {
         let (id_token, id) = sign_in(url).await;
-        let mut peer = Peer::connect(url, id, id_token).await;
-        let (id, id_token) = (peer.id.clone(), peer.id_token.clone());
+        Peer::join_as(url, room, token, role, (id, id_token)).await
+    }
+
+    /// Connects and registers under an id, as the user of an identity token.
+    pub async fn join_as(
+        url: &str,
+        room: &str,
+        token: &str,
+        role: &str,
+        (id, id_token): (String, String),
+    ) -> Peer {
+        let mut peer = Peer::connect(url, id.clone(), id_token.clone()).await;
         peer.say(json!({ "type": "register", "peer_id": id, "room_id": room, "token": token, "id_token": id_token,
             "role": role, "metadata": { "tags": ["sleap-rtc"], "properties": {} } }));
         peer.registered = peer.hear("registered_auth").await;

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(45);
 pub const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until something is so.
-pub fn until(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
+pub fn until(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !is_so() {
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
@@ -177,7 +177,8 @@ impl Process {
         self.ends_with(130);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 

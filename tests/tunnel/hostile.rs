@@ -12,16 +12,28 @@ use super::support::{PATIENCE, Peer};
 use super::{Through, lab, local, target};
 
 /// A connection for a tunnel, by hand.
-struct ByHand {
+pub struct ByHand {
     _connection: Connection,
     _events: mpsc::Receiver<RtcEvent>,
-    channel: Channel,
+    pub channel: Channel,
 }
 
 impl ByHand {
-    /// After the worker's leave.
+    /// With a tube of its own.
     async fn connect(peer: &mut Peer, worker: &str) -> ByHand {
-        peer.message(worker, json!({ "app_message_type": "loaner_tunnel" }));
+        let by_hand = ByHand::open(peer, worker, None).await;
+        let begun = by_hand.ask(&Word::Begin).await;
+        assert!(matches!(begun, Some(Word::Begun { .. })), "{begun:?}");
+        by_hand
+    }
+
+    /// After the worker's leave, for this tube or for a new one; of which nothing is said yet.
+    pub async fn open(peer: &mut Peer, worker: &str, tube: Option<&str>) -> ByHand {
+        let mut wish = json!({ "app_message_type": "loaner_tunnel" });
+        if let Some(tube) = tube {
+            wish["tube"] = tube.into();
+        }
+        peer.message(worker, wish);
         let answer = peer.hear_message("loaner_visit_response").await;
         assert_eq!(answer["accepted"], true, "{answer}");
         let plane = DataPlane::start().unwrap();
@@ -37,14 +49,18 @@ impl ByHand {
             .await
             .unwrap();
         timeout(PATIENCE, channel.opened()).await.unwrap().unwrap();
-        channel.send_text(&Word::Begin.to_text()).await.unwrap();
-        let begun = timeout(PATIENCE, first_word(&channel)).await.unwrap();
-        assert!(matches!(begun, Some(Word::Begun { .. })), "{begun:?}");
         ByHand {
             _connection: connection,
             _events: events,
             channel,
         }
+    }
+
+    /// The answer to the first word.
+    pub async fn ask(&self, word: &Word) -> Option<Word> {
+        self.channel.send_text(&word.to_text()).await.unwrap();
+        let answer = timeout(PATIENCE, first_word(&self.channel)).await;
+        answer.expect("no answer")
     }
 
     async fn say(&self, frame: Frame) {
@@ -159,5 +175,7 @@ async fn tunnels_are_bounded() {
         lab.worker.log_count("a tunnel is over") > 0
     })
     .await;
+    // Of the one above, an offer is awaited for its questions.
+    let mut peer = lab.peer("client").await;
     ByHand::connect(&mut peer, &lab.worker_id).await;
 }

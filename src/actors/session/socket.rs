@@ -8,7 +8,7 @@ use awc::ws::{Frame, Message as WsMessage, WebsocketsRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
 use crate::wire::MAX_FRAME_BYTES;
 
@@ -16,6 +16,8 @@ use crate::wire::MAX_FRAME_BYTES;
 const PING: Duration = Duration::from_secs(20);
 /// A hub that says nothing for so long, not even a pong, is lost.
 const SILENCE: Duration = Duration::from_secs(45);
+/// How long it has for a sign of life once it is asked for one.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long the closing handshake may take.
 const HANG_UP: Duration = Duration::from_secs(1);
 
@@ -23,6 +25,8 @@ const HANG_UP: Duration = Duration::from_secs(1);
 pub enum Outgoing {
     /// A frame.
     Text(String),
+    /// It is in doubt whether the hub can still hear it: ask.
+    Ask,
     /// Close it in order.
     HangUp,
 }
@@ -61,11 +65,13 @@ pub async fn run(
     let mut assembly = Assembly::default();
     let mut pings = interval_at(Instant::now() + PING, PING);
     let mut heard = Instant::now();
+    let mut deadline = None;
     let why = loop {
         tokio::select! {
             frame = framed.next() => match frame {
                 Some(Ok(frame)) => {
                     heard = Instant::now();
+                    deadline = None;
                     match frame {
                         Frame::Ping(payload) => {
                             if let Err(error) = framed.send(WsMessage::Pong(payload)).await {
@@ -98,11 +104,20 @@ pub async fn run(
                         break error.to_string();
                     }
                 }
+                Some(Outgoing::Ask) => {
+                    deadline.get_or_insert_with(|| Instant::now() + ANSWER);
+                    if let Err(error) = framed.send(WsMessage::Ping(Bytes::new())).await {
+                        break error.to_string();
+                    }
+                }
                 Some(Outgoing::HangUp) | None => {
                     let _ = timeout(HANG_UP, close(&mut framed)).await;
                     return;
                 }
             },
+            () = until(deadline) => {
+                break format!("nothing was heard for {} s after the network changed", ANSWER.as_secs());
+            }
             _ = pings.tick() => {
                 if heard.elapsed() > SILENCE {
                     break format!("nothing was heard for {} s", SILENCE.as_secs());
@@ -114,6 +129,14 @@ pub async fn run(
         }
     };
     tell(SocketEvent::Lost(why)).await;
+}
+
+/// Waits until then; without end for nothing.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Hangs up, and waits until the socket is gone or the time is up.
