@@ -16,13 +16,16 @@ use crate::wire::ChannelText;
 use crate::wire::own::{CHECK_EVERY, Digest, FileOffer, OwnText};
 use crate::worker::jobs::receive::{CHUNK, TransferError};
 
+/// Chunks that are given from disk to channel together: to wake who waits costs more than to copy one.
+const TOGETHER: usize = 16;
+
 /// Pieces that wait between disk and channel: 2 MiB.
-const QUEUE: usize = 32;
+const QUEUE: usize = 2;
 
 /// What is sent, in order.
 enum Piece {
     From(u64),
-    Bytes(Bytes),
+    Chunks(Vec<Bytes>),
     Check(u64, Digest),
 }
 
@@ -83,10 +86,12 @@ async fn stream_out(
                 total = from;
                 begun(from);
             }
-            Some(Ok(Piece::Bytes(bytes))) => {
-                total += bytes.len() as u64;
-                sent_or_said(channel.send_binary(bytes).await)?;
-                sent(total);
+            Some(Ok(Piece::Chunks(chunks))) => {
+                for chunk in chunks {
+                    total += chunk.len() as u64;
+                    sent_or_said(channel.send_binary(chunk).await)?;
+                    sent(total);
+                }
             }
             Some(Ok(Piece::Check(at, digest))) => {
                 say(channel, OwnText::Check { at, digest }).await?;
@@ -165,8 +170,12 @@ fn read(
         return Ok(());
     }
     loop {
-        let left = (CHECK_EVERY - at % CHECK_EVERY).min(size - at);
-        if left > 0 {
+        let mut chunks = Vec::with_capacity(TOGETHER);
+        while chunks.len() < TOGETHER {
+            let left = (CHECK_EVERY - at % CHECK_EVERY).min(size - at);
+            if left == 0 {
+                break;
+            }
             let want = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
             let mut chunk = Vec::with_capacity(want);
             (&mut file)
@@ -179,9 +188,13 @@ fn read(
             }
             hasher.update(&chunk);
             at += want as u64;
-            if !give(Piece::Bytes(chunk.into())) {
-                return Ok(());
+            chunks.push(chunk.into());
+            if at % CHECK_EVERY == 0 {
+                break;
             }
+        }
+        if !chunks.is_empty() && !give(Piece::Chunks(chunks)) {
+            return Ok(());
         }
         if at % CHECK_EVERY == 0 || at == size {
             let digest = Digest(*hasher.finalize().as_bytes());
@@ -214,7 +227,9 @@ mod tests {
         while let Some(piece) = pieces.blocking_recv() {
             match piece.unwrap() {
                 Piece::From(at) => from = at,
-                Piece::Bytes(chunk) => bytes += chunk.len() as u64,
+                Piece::Chunks(chunks) => {
+                    bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>()
+                }
                 Piece::Check(at, digest) => checks.push((at, digest)),
             }
         }
