@@ -112,6 +112,7 @@ impl Tube {
     }
 
     /// Sends a message, now or when something carries it. Waits while too much is kept, and while senders are held.
+    /// What looks like the keep-alive of a channel is taken for one, and does not arrive.
     ///
     /// # Errors
     /// [`RtcError::Closed`], [`RtcError::TooLarge`].
