@@ -116,8 +116,8 @@ pub struct Worker {
     end: Option<oneshot::Sender<Result<(), WorkerError>>>,
     peer_id: String,
     room: String,
-    /// Which users the peers are that said something.
-    users: HashMap<PeerId, String>,
+    /// Which users the peers are that said something; none where the hub does not tell.
+    users: HashMap<PeerId, Option<String>>,
     told: Option<SessionString>,
     links: HashMap<LinkId, Link>,
     visits: visits::Visits,

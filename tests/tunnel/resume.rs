@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::hostile::ByHand;
-use super::support::{PATIENCE, Peer};
+use super::support::{Lab, PATIENCE, Peer};
 use super::{Through, accept};
 
 const STREAM: u32 = 1;
@@ -38,13 +38,21 @@ async fn goes_through(tube: &Tube, there: &mut TcpStream, text: &'static [u8]) {
     assert_eq!(back, text);
 }
 
+/// A new user, under an id that is not the user's name, as Loaner's clients have it.
+async fn user(lab: &Lab) -> Peer {
+    let signed_in = lab.peer("client").await;
+    let identity = (uuid::Uuid::new_v4().to_string(), signed_in.id_token.clone());
+    signed_in.leave().await;
+    Peer::join_as(&lab.url, &lab.room, &lab.token, "client", identity).await
+}
+
 /// Neither a wrong token nor another user gets hold of a tunnel, whose client notices nothing of it; its user, with the token,
 /// goes on with it over another connection, and the first is closed.
 #[actix_rt::test]
 async fn only_its_user_with_its_token_goes_on_with_a_tunnel() {
     let through = Through::new().await;
     let lab = &through.lab;
-    let mut owner = lab.peer("client").await;
+    let mut owner = user(lab).await;
     let first = ByHand::open(&mut owner, &lab.worker_id, None).await;
     let Some(Word::Begun { id, token }) = first.ask(&Word::Begin).await else {
         panic!("no tunnel begins");
@@ -68,7 +76,7 @@ async fn only_its_user_with_its_token_goes_on_with_a_tunnel() {
         generation: 2,
         have,
     };
-    let mut stranger = lab.peer("client").await;
+    let mut stranger = user(lab).await;
     let wrong = "0".repeat(token.len());
     let shortened = &token[1..];
     for (is_owner, token) in [

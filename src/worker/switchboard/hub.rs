@@ -173,7 +173,6 @@ impl Worker {
         if self.users.len() >= MAX_USERS && !self.users.contains_key(peer) {
             self.users.clear();
         }
-        let user = user.unwrap_or_else(|| peer.to_string());
         self.users.insert(peer.clone(), user);
     }
 

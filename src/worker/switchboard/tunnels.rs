@@ -120,12 +120,10 @@ impl Tunnels {
         self.on.iter().filter_map(of).collect()
     }
 
-    /// A user's tube; where the hub tells no users, anybody's: then the token alone decides.
+    /// A user's tube; where the hub tells no users, the token alone decides.
     fn find(&self, tube: &str, user: Option<&str>) -> Option<&Entry> {
-        self.tubes.get(tube).filter(|entry| {
-            let users = entry.user.as_deref().zip(user);
-            users.is_none_or(|(theirs, user)| theirs == user)
-        })
+        let of_user = |entry: &&Entry| entry.user.as_deref() == user;
+        self.tubes.get(tube).filter(of_user)
     }
 
     /// Whether a user may have one more. One of the user's own that has no connection makes room for it.

@@ -134,15 +134,17 @@ impl Worker {
         self.tell(to, answer);
     }
 
-    /// The user of a peer, where the hub tells it.
+    /// The user of a peer, where the hub tells it: one whose name is the peer's is not told.
     pub(super) fn told_user(&self, peer: &PeerId) -> Option<String> {
-        let user = self.users.get(peer);
-        user.filter(|user| **user != peer.to_string()).cloned()
+        self.users.get(peer).cloned().flatten()
     }
 
     /// The user of a peer; a hub that does not tell names users and peers alike.
     pub(super) fn user_of(&self, peer: &PeerId) -> String {
-        self.users.get(peer).cloned().unwrap_or_default()
+        match self.users.get(peer) {
+            Some(user) => user.clone().unwrap_or_else(|| peer.to_string()),
+            None => String::new(),
+        }
     }
 }
 

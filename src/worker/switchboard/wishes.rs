@@ -229,7 +229,7 @@ impl Worker {
     fn settings_for(&self, holder: &PeerId) -> JobSettings {
         let asker = Asker {
             room: self.room.clone(),
-            user: self.users.get(holder).cloned().unwrap_or_default(),
+            user: self.user_of(holder),
         };
         JobSettings {
             asker,
