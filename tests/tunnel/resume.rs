@@ -107,4 +107,12 @@ async fn only_its_user_with_its_token_goes_on_with_a_tunnel() {
     goes_through(&tube, &mut there, b"three").await;
     let closed = timeout(PATIENCE, first.channel.closed()).await;
     closed.expect("the first connection is not closed");
+
+    // One that was overtaken is closed, and changes nothing.
+    let late = ByHand::open(&mut again, &lab.worker_id, Some(&id)).await;
+    let word = resume(&token, 0).to_text();
+    late.channel.send_text(&word).await.unwrap();
+    let closed = timeout(PATIENCE, late.channel.closed()).await;
+    closed.expect("a connection that was overtaken is not closed");
+    goes_through(&tube, &mut there, b"four").await;
 }
