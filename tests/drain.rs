@@ -77,17 +77,7 @@ async fn a_job_is_brought_to_its_end_and_nobody_comes_after() {
         "{}",
         listed.stdout()
     );
-    let request = json!({ "app_message_type": "job_request", "job_id": "j2" });
-    other.message(&lab.worker_id, request);
-    let response = other.hear_message("job_response").await;
-    assert_eq!(
-        (&response["accepted"], &response["reason"]),
-        (&json!(false), &json!("busy"))
-    );
-    let _offer = other.offer(&lab.worker_id).await;
-    let refusal = other.hear("error").await;
-    assert_eq!(refusal["reason"], "worker_busy");
-    assert_eq!(refusal["current_status"], "busy");
+    is_refused(&mut other, &lab).await;
 
     lab.open_gate();
     assert_eq!(run.exit().await, 0, "{}", run.stdout());
@@ -98,6 +88,21 @@ async fn a_job_is_brought_to_its_end_and_nobody_comes_after() {
     has_left(&mut lab).await;
     drain.event("drained").await;
     assert_eq!(drain.exit().await, 0);
+}
+
+/// A request and an offer are refused by name.
+async fn is_refused(peer: &mut Peer, lab: &Lab) {
+    let request = json!({ "app_message_type": "job_request", "job_id": "j2" });
+    peer.message(&lab.worker_id, request);
+    let response = peer.hear_message("job_response").await;
+    assert_eq!(
+        (&response["accepted"], &response["reason"]),
+        (&json!(false), &json!("busy"))
+    );
+    let _offer = peer.offer(&lab.worker_id).await;
+    let refusal = peer.hear("error").await;
+    assert_eq!(refusal["reason"], "worker_busy");
+    assert_eq!(refusal["current_status"], "busy");
 }
 
 /// The last client need not hang up at once: it reads its results at its own pace, and is connected until it hangs up.
@@ -147,17 +152,7 @@ async fn an_idle_worker_that_leaves_is_not_shown_as_free_and_answers() {
     let properties = until_draining(&mut other, &lab).await;
     assert_eq!(properties["status"], "busy");
     assert_eq!(properties["current_job_id"], Value::Null);
-    let request = json!({ "app_message_type": "job_request", "job_id": "j2" });
-    other.message(&lab.worker_id, request);
-    let response = other.hear_message("job_response").await;
-    assert_eq!(
-        (&response["accepted"], &response["reason"]),
-        (&json!(false), &json!("busy"))
-    );
-    let _offer = other.offer(&lab.worker_id).await;
-    let refusal = other.hear("error").await;
-    assert_eq!(refusal["reason"], "worker_busy");
-    assert_eq!(refusal["current_status"], "busy");
+    is_refused(&mut other, &lab).await;
     other.message(
         &lab.worker_id,
         json!({ "app_message_type": "loaner_visit" }),

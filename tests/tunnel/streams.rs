@@ -124,6 +124,14 @@ async fn a_stalled_reader_does_not_hold_up_another() {
     assert!(rest.iter().all(|byte| *byte == 7));
 }
 
+/// What comes until the other side has finished.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let read = timeout(PATIENCE, stream.read_to_string(&mut text)).await;
+    read.expect("the other side does not finish").unwrap();
+    text
+}
+
 /// A program here that has sent everything gets an answer of a program that first reads to the end; and the other way round.
 #[actix_rt::test]
 async fn each_side_can_finish_before_the_other() {
@@ -132,38 +140,18 @@ async fn each_side_can_finish_before_the_other() {
         let (mut program, mut there) = through.connect().await;
         program.write_all(b"question").await.unwrap();
         program.shutdown().await.unwrap();
-        let mut text = String::new();
-        timeout(PATIENCE, there.read_to_string(&mut text))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(text, "question");
+        assert_eq!(rest(&mut there).await, "question");
         there.write_all(b"answer").await.unwrap();
         drop(there);
-        text.clear();
-        timeout(PATIENCE, program.read_to_string(&mut text))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(text, "answer");
+        assert_eq!(rest(&mut program).await, "answer");
 
         let (mut program, mut there) = through.connect().await;
         there.write_all(b"greeting").await.unwrap();
         there.shutdown().await.unwrap();
-        text.clear();
-        timeout(PATIENCE, program.read_to_string(&mut text))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(text, "greeting");
+        assert_eq!(rest(&mut program).await, "greeting");
         program.write_all(b"and goodbye").await.unwrap();
         drop(program);
-        text.clear();
-        timeout(PATIENCE, there.read_to_string(&mut text))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(text, "and goodbye");
+        assert_eq!(rest(&mut there).await, "and goodbye");
     }
 }
 
