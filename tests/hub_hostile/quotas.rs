@@ -127,6 +127,28 @@ async fn a_full_mailbox_refuses_and_loses_nothing_that_has_a_receipt() {
     assert_eq!(bob.recv_of("message").await["content"], 3);
 }
 
+/// Whoever sends very much fills three quarters of a mailbox; the rest is for the user's own devices.
+#[actix_web::test]
+async fn a_stranger_does_not_part_a_users_own_devices() {
+    let hub = device_hub(|config| config.mail.mailbox_letters = 8);
+    let addr = hub.addrs[0];
+    let mut stranger = Wire::device(addr, "mob", "m1").await;
+    let mut phone = Wire::device(addr, "alice", "phone").await;
+    Wire::device(addr, "alice", "laptop").await.close().await;
+    empty_but(addr, 2).await;
+    // How many each of them gets in, one after the other.
+    for (wire, room) in [(&mut stranger, 6), (&mut phone, 2)] {
+        for n in 0..room {
+            wire.post(("alice", Some("laptop")), &format!("m{n}"), json!(n))
+                .await;
+            let reply = wire.recv().await;
+            assert_eq!(reply["type"], "accepted", "{n} of {room}: {reply}");
+        }
+        wire.post(("alice", Some("laptop")), "last", json!(0)).await;
+        assert_eq!(wire.recv().await["payload"]["code"], "MAILBOX_FULL");
+    }
+}
+
 /// A worker `w`, in a room in which `c` was.
 async fn worker_of_one_who_left(addr: std::net::SocketAddr) -> Peer {
     let (worker, client) = (sign_in(addr).await, sign_in(addr).await);

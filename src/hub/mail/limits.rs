@@ -19,7 +19,7 @@ pub struct MailLimits {
     pub page_letters: usize,
     /// Their bytes (512 KiB).
     pub page_bytes: usize,
-    /// Letters in one mailbox (10 000).
+    /// Letters in one mailbox (10 000); the last quarter, of these and of their bytes, is for letters of the same user.
     pub mailbox_letters: u64,
     /// Their bytes (64 MiB).
     pub mailbox_bytes: u64,

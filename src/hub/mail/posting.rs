@@ -225,7 +225,8 @@ impl Core {
                 .get(*target as usize)
                 .and_then(Option::as_deref)
             {
-                device.load.admits(bytes, &self.limits)?;
+                let own = device.key.user == letter.from.user;
+                device.load.admits(bytes, own, &self.limits)?;
                 live &= device.takes(bytes as usize, &self.limits);
             }
         }

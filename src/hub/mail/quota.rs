@@ -29,9 +29,21 @@ impl Load {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Whether a mailbox that holds this takes a letter more.
-    pub(super) fn admits(&self, bytes: u64, limits: &MailLimits) -> Result<(), PostRefused> {
-        if self.letters >= limits.mailbox_letters || self.bytes + bytes > limits.mailbox_bytes {
+    /// Whether a mailbox that holds this takes a letter more; `own` when it is from a device of the mailbox's user.
+    /// The last quarter is for those: strangers who send very much do not part a user's own devices.
+    pub(super) fn admits(
+        &self,
+        bytes: u64,
+        own: bool,
+        limits: &MailLimits,
+    ) -> Result<(), PostRefused> {
+        let for_strangers = |most: u64| most - most / 4;
+        let full = self.letters >= limits.mailbox_letters
+            || self.bytes + bytes > limits.mailbox_bytes
+            || !own
+                && (self.letters >= for_strangers(limits.mailbox_letters)
+                    || self.bytes >= for_strangers(limits.mailbox_bytes));
+        if full {
             return Err(PostRefused::MailboxFull);
         }
         Ok(())
