@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::actors::transfer::Milestones;
-use crate::rtc::Channel;
+use crate::tunnel::tube::Line;
 use crate::wire::ChannelText;
 use crate::wire::own::OwnText;
 use crate::worker::jobs::receive::{FileSink, FileSource, TransferError};
@@ -25,7 +25,7 @@ const REPORT: Duration = Duration::from_secs(1);
 
 /// Sends one file: header, bytes, end marker, and then waits until everything has left. `sent` hears the bytes so far.
 pub async fn send_file(
-    channel: Channel,
+    channel: Line,
     path: PathBuf,
     name: String,
     hint: String,
@@ -42,7 +42,7 @@ pub async fn send_file(
 }
 
 async fn stream_out(
-    channel: &Channel,
+    channel: &Line,
     path: &std::path::Path,
     name: String,
     hint: String,
@@ -82,7 +82,7 @@ async fn stream_out(
 enum Sink {
     Inherited(FileSink),
     /// With the channel on which its sender is told what becomes of it.
-    Own(OwnSink, Channel),
+    Own(OwnSink, Line),
 }
 
 /// What a file on its way in asks of whoever feeds it.
@@ -114,7 +114,7 @@ impl Reception {
     /// too, unless the owner of the milestones tells it: as a worker does, whose job fails.
     pub async fn own(
         sink: OwnSink,
-        channel: Channel,
+        channel: Line,
         milestones: Milestones,
         owner_tells: bool,
     ) -> Self {
@@ -246,7 +246,7 @@ impl Reception {
 }
 
 /// Tells a Loaner peer something. One that is gone has lost its channel, which is reported on its own.
-async fn say(channel: &Channel, text: OwnText) {
+async fn say(channel: &Line, text: OwnText) {
     if let Err(error) = channel.send_text(&ChannelText::Own(text).to_text()).await {
         tracing::debug!(%error, "the other side was not told");
     }

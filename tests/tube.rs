@@ -40,7 +40,7 @@ async fn send_all(tube: Tube, count: u64, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     for number in 0..count {
         let size = random.random_range(0..20_000);
-        tube.send(message(number, size)).await.unwrap();
+        tube.send_binary(message(number, size)).await.unwrap();
     }
 }
 
@@ -49,11 +49,8 @@ async fn receive_all(tube: Tube, count: u64, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     for number in 0..count {
         let size = random.random_range(0..20_000);
-        assert_eq!(
-            tube.recv().await.unwrap(),
-            message(number, size),
-            "number {number}"
-        );
+        let expected = Incoming::Binary(message(number, size));
+        assert_eq!(tube.recv().await.unwrap(), expected, "number {number}");
     }
 }
 
@@ -112,9 +109,12 @@ async fn without_a_connection_senders_wait_at_a_bound() {
     let plane = DataPlane::start().unwrap();
     let ((near, _near_signs), (far, _far_signs)) = (Tube::new(&plane), Tube::new(&plane));
     let mut sent: u64 = 0;
-    while timeout(Duration::from_millis(500), near.send(message(sent, 60_000)))
-        .await
-        .is_ok()
+    while timeout(
+        Duration::from_millis(500),
+        near.send_binary(message(sent, 60_000)),
+    )
+    .await
+    .is_ok()
     {
         sent += 1;
     }
@@ -123,7 +123,7 @@ async fn without_a_connection_senders_wait_at_a_bound() {
     let _connection = connect(&plane, &near, &far, 1).await;
     for number in 0..sent {
         let received = soon("a message", far.recv()).await;
-        assert_eq!(received.unwrap(), message(number, 60_000));
+        assert_eq!(received.unwrap(), Incoming::Binary(message(number, 60_000)));
     }
     soon("acknowledgement", async {
         while near.quiet().1 {
@@ -132,7 +132,10 @@ async fn without_a_connection_senders_wait_at_a_bound() {
     })
     .await;
     let large = Bytes::from(vec![0; 262_145]);
-    assert_eq!(near.send(large).await, Err(RtcError::TooLarge(262_145)));
+    assert_eq!(
+        near.send_binary(large).await,
+        Err(RtcError::TooLarge(262_145))
+    );
 }
 
 /// A ping is answered over the present connection, and both sides hear of it; a connection that ends is told.
@@ -157,15 +160,18 @@ async fn a_goodbye_is_the_last_word() {
     let ((near, _near_signs), (far, mut far_signs)) = (Tube::new(&plane), Tube::new(&plane));
     let _connection = connect(&plane, &near, &far, 1).await;
     for number in 0..30 {
-        near.send(message(number, 1000)).await.unwrap();
+        near.send_binary(message(number, 1000)).await.unwrap();
     }
-    near.farewell().await;
-    assert_eq!(near.send(message(0, 0)).await, Err(RtcError::Closed));
+    near.end(true).await;
+    assert_eq!(near.send_binary(message(0, 0)).await, Err(RtcError::Closed));
     assert_eq!(near.recv().await, None);
     sign(&mut far_signs, |sign| *sign == Sign::PeerClosed(1)).await;
     far.close();
     for number in 0..30 {
-        assert_eq!(far.recv().await, Some(message(number, 1000)));
+        assert_eq!(
+            far.recv().await,
+            Some(Incoming::Binary(message(number, 1000)))
+        );
     }
     assert_eq!(far.recv().await, None);
 }
@@ -178,7 +184,7 @@ async fn senders_can_be_held() {
     near.hold(true);
     let sending = tokio::spawn({
         let near = near.clone();
-        async move { near.send(message(0, 0)).await }
+        async move { near.send_binary(message(0, 0)).await }
     });
     tokio::task::yield_now().await;
     assert!(!near.quiet().1);
@@ -195,8 +201,8 @@ async fn who_cannot_count_loses_the_connection() {
         let (near, mut signs) = Tube::new(&plane);
         let connection = pair(&plane).await;
         near.carry(connection.near.clone(), 1, 0).await.unwrap();
-        near.send(message(0, 0)).await.unwrap();
-        near.send(message(1, 0)).await.unwrap();
+        near.send_binary(message(0, 0)).await.unwrap();
+        near.send_binary(message(1, 0)).await.unwrap();
         for number in 0..2 {
             let received = soon("a message", connection.far.recv()).await;
             assert_eq!(received, Some(Incoming::Binary(message(number, 0))));

@@ -18,7 +18,8 @@ use super::chart_actor::{ChartActor, Died, Perform, start};
 use super::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
 use crate::charts::job::{Act, Input, Job};
 use crate::charts::{JobId, PeerId};
-use crate::rtc::{Channel, DataPlane};
+use crate::rtc::DataPlane;
+use crate::tunnel::tube::Line;
 use crate::wire::own::SPEAKS_OF_JOBS;
 use crate::worker::jobs::curves::Controls;
 use crate::worker::jobs::manifest::STOP_DEADLINE;
@@ -51,7 +52,7 @@ pub struct JobPerformer {
     owner: Recipient<JobNews>,
     supervisor: Option<Recipient<Died>>,
     scratch: Option<Scratch>,
-    channel: Option<Channel>,
+    channel: Option<Line>,
     heard: Option<Heard>,
     controls: Controls,
     announcement: Option<Announcement>,

@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::chart_actor::{ChartActor, Feed, Perform, start_on};
+use super::chart_actor::{ChartActor, Died, Feed, Perform, start_on};
 use crate::charts::tunnel::{
     Act, Change, Input, Ledger, Public, Reason, Refusal, Settings, Status, Tunnel,
 };
@@ -135,6 +135,7 @@ pub fn tunnel<C: Carrier>(
     settings: Settings,
     tube: &str,
     listeners: Vec<Recipient<Told>>,
+    supervisor: Option<Recipient<Died>>,
     carrier: impl FnOnce(Recipient<Of>) -> C,
 ) -> Addr<TunnelActor<C>> {
     let ctx = Context::<TunnelActor<C>>::new();
@@ -149,7 +150,7 @@ pub fn tunnel<C: Carrier>(
         doing: None,
         generation: 1,
     };
-    start_on(ctx, Tunnel::new(settings), performer, tube, None)
+    start_on(ctx, Tunnel::new(settings), performer, tube, supervisor)
 }
 
 impl<C: Carrier> TunnelPerformer<C> {

@@ -7,8 +7,11 @@ use loaner::rtc::{DataPlane, RtcConfig};
 use loaner::wire::RoomCredentials;
 use loaner::wire::own::{JobSummary, OwnText, PROPERTY, SPEAKS_OF_JOBS, Versions};
 
+use serde_json::json;
+
 use super::args::Target;
 use super::exit::{Exit, Failure};
+use super::print;
 use super::run::failure as client_failure;
 use super::ui::printable;
 
@@ -34,6 +37,22 @@ pub struct Found {
     pub config: VisitConfig,
     /// The job.
     pub job: JobSummary,
+}
+
+/// Shows what happens to the way to the worker.
+pub fn tell_of_way(news: &VisitNews, json: bool) {
+    let (event, words) = match news {
+        VisitNews::Interrupted => (
+            "path_suspect",
+            "The path to the worker is gone for now; waiting up to 90 s for it to come back",
+        ),
+        VisitNews::Back => ("path_recovered", "The path to the worker is back"),
+        _ => return,
+    };
+    match json {
+        true => print(true, &json!({ "event": event }), String::new),
+        false => eprintln!("{words}"),
+    }
 }
 
 impl Asked {

@@ -9,7 +9,7 @@ use loaner::worker::jobs::disk::human;
 use serde_json::json;
 
 use super::args::FetchArgs;
-use super::asked::{Asked, Found, Which, failure};
+use super::asked::{Asked, Found, Which, failure, tell_of_way};
 use super::exit::{Exit, Failure};
 use super::{Signals, print};
 
@@ -96,7 +96,7 @@ async fn receive(found: &mut Found, json: bool) -> Result<PathBuf, VisitError> {
                 bar.finish_and_clear();
                 return result.map_err(VisitError::NotReceived);
             }
-            VisitNews::Said(_) => {}
+            news => tell_of_way(&news, json),
         }
     }
 }

@@ -8,7 +8,7 @@ use loaner::wire::own::OwnText;
 use serde_json::json;
 
 use super::args::LogsArgs;
-use super::asked::{Asked, Which, failure};
+use super::asked::{Asked, Which, failure, tell_of_way};
 use super::exit::{Exit, Failure};
 use super::ui::printable;
 use super::{Signals, print};
@@ -128,7 +128,7 @@ impl Log {
                     }
                     return Ok(());
                 }
-                _ => {}
+                news => tell_of_way(&news, self.json),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use loaner::client::{
-    TunnelError, TunnelNews, Tunnels, VisitConfig, VisitError, list_workers, takes_tunnels,
+    TunnelError, TunnelNews, Tunnels, VisitConfig, VisitError, list_workers, takes_tubes,
 };
 use loaner::rtc::{DataPlane, RtcConfig};
 use loaner::tunnel::forward::{Forward, Reason};
@@ -121,7 +121,7 @@ fn host_name(worker: &PeerInfo) -> &str {
 
 /// The worker of this id or host name, or whose id begins so; without a name, the only one that takes tunnels.
 fn choose(workers: &[PeerInfo], name: Option<&str>) -> Result<String, Failure> {
-    let able = |worker: &&PeerInfo| takes_tunnels(&worker.metadata);
+    let able = |worker: &&PeerInfo| takes_tubes(&worker.metadata);
     let of = |holds: &dyn Fn(&PeerInfo) -> bool| -> Vec<&PeerInfo> {
         workers.iter().filter(|worker| holds(worker)).collect()
     };

@@ -87,6 +87,8 @@ pub async fn run(args: WorkerArgs, json: bool) -> Result<(), Failure> {
     let mut worker = RunningWorker::start(config, notices).map_err(failure)?;
     loop {
         tokio::select! {
+            // What it said before its end is shown before its end.
+            biased;
             Some(notice) = heard.recv() => {
                 show(&notice, &url, json);
                 tell_service(&notice, &url);

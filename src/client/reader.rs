@@ -13,7 +13,8 @@ use super::{Progress, TrainerReport, Ui};
 use crate::actors::peer::LinkId;
 use crate::actors::transfer::Milestones;
 use crate::files::{Flow, OwnSink, Partials, RESULTS_DIR, Reception};
-use crate::rtc::{Channel, Incoming};
+use crate::rtc::Incoming;
+use crate::tunnel::tube::Line;
 use crate::wire::own::{Digest, FileOffer, JobSummary, OwnText};
 use crate::wire::{ChannelText, KEEP_ALIVE, WireError};
 use crate::worker::jobs::receive::FileSink;
@@ -48,7 +49,7 @@ struct Reader {
     said: Recipient<Said>,
     coming: Recipient<ResultsComing>,
     ui: Arc<dyn Ui>,
-    channel: Channel,
+    channel: Line,
     /// What a Loaner worker answers.
     answers: mpsc::Sender<OwnText>,
     reception: Option<Reception>,
@@ -58,7 +59,7 @@ struct Reader {
 /// Reads a channel until it closes.
 pub(super) async fn read(
     link: LinkId,
-    channel: Channel,
+    channel: Line,
     said: Recipient<Said>,
     coming: Recipient<ResultsComing>,
     answers: mpsc::Sender<OwnText>,

@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::inbox::introduce;
+use super::passage::takes_tubes;
 use super::reader::ResultsComing;
+use super::way::Managed;
 use super::{Choice, ClientConfig, ClientError, Progress, Report, Ui, Work};
 use crate::actors::peer::{LinkId, PeerActor};
 use crate::actors::session::{HubAccess, Send, SessionActor, SessionNews, session};
@@ -25,9 +27,11 @@ use crate::actors::submission::{SubmissionActor, SubmissionPerformer, Wanted};
 use crate::actors::transfer::TransferActor;
 use crate::actors::{Died, Feed, start};
 use crate::charts::submission::{Act, Input, Submission};
-use crate::rtc::{Channel, DataPlane, RtcConfig};
+use crate::rtc::{DataPlane, RtcConfig};
+use crate::tunnel::network::NetworkWatcher;
+use crate::tunnel::tube::Line;
 use crate::wire::own::{OwnText, PROPERTY, SPEAKS_OF_JOBS, Versions};
-use crate::wire::{PeerInfo, PeerMessage, RegisteredAuth, ToHub};
+use crate::wire::{PeerInfo, PeerMessage, RegisteredAuth, RoomCredentials, ToHub};
 use crate::worker::ice_servers;
 
 /// The user wants to stop.
@@ -43,7 +47,10 @@ struct Chosen(Option<PeerInfo>);
 struct Link {
     id: LinkId,
     addr: Addr<PeerActor>,
-    channel: Option<Channel>,
+    /// Between two Loaners, the tube that it carries at first.
+    way: Option<Managed>,
+    /// What goes over it.
+    line: Option<Line>,
     /// What a Loaner worker answers on it.
     heard: Option<mpsc::Receiver<OwnText>>,
     open: bool,
@@ -56,7 +63,8 @@ pub struct Client {
     rtc: RtcConfig,
     ui: Arc<dyn Ui>,
     choice: Choice,
-    room_id: String,
+    room: RoomCredentials,
+    network: NetworkWatcher,
     work: Work,
     output_dir: PathBuf,
     min_gpu_memory_mb: u64,
@@ -102,21 +110,22 @@ impl Client {
                 Work::Named(_) => Submission::named(),
             };
             let submission = start(chart, performer, "run", supervisor.clone());
-            let (owner, room_id) = (ctx.address().recipient(), config.room.room_id.clone());
+            let owner = ctx.address().recipient();
             let session = session(
                 config.hub.clone(),
-                Some(config.room),
+                Some(config.room.clone()),
                 describe::describe(),
                 owner,
                 "client",
                 supervisor,
             );
             Client {
+                network: NetworkWatcher::new(config.plane.clone()),
                 plane: config.plane,
                 rtc: config.rtc,
                 ui: config.ui,
                 choice: config.choice,
-                room_id,
+                room: config.room,
                 work: config.work,
                 output_dir: config.output_dir,
                 min_gpu_memory_mb: config.min_gpu_memory_mb,
@@ -179,6 +188,12 @@ impl Client {
     fn worker_is_ours(&self) -> bool {
         let worker = self.worker.as_ref();
         worker.is_some_and(|worker| worker.metadata.properties.contains_key("loaner"))
+    }
+
+    /// Whether a tube can go to the worker.
+    fn worker_takes_tubes(&self) -> bool {
+        let worker = self.worker.as_ref();
+        worker.is_some_and(|worker| takes_tubes(&worker.metadata))
     }
 
     /// The words of Loaner's own that the worker speaks.

@@ -1,24 +1,24 @@
 //! Tunnels, from the client's side: it listens, and connects to the worker.
 //!
 //! The way to the worker is a tube: a connection that breaks is replaced, and streams wait for it and go on. Only what cannot
-//! be brought back for ten minutes is given up: then streams are reset, listeners stay, and the worker is connected anew.
-
-mod way;
+//! be brought back for ten minutes, or what the worker does not know any more, is given up: then streams are reset, listeners
+//! stay, and the worker is connected anew.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use self::way::Way;
+use super::passage::Errand;
 use super::visit::{VisitConfig, VisitError};
+use super::way::Way;
 use crate::actors::session::SessionError;
 use crate::actors::tunnel::News;
-use crate::charts::tunnel::Public;
+use crate::charts::tunnel::{PATIENCE, Public};
 use crate::rtc::DataPlane;
 use crate::tunnel::forward::{
     Counts, Forward, Listener, MAX_STREAMS, Passed, Reason, Reset, Taken, Tunnel, refuse, too_many,
@@ -29,7 +29,7 @@ use crate::tunnel::tube::Tube;
 /// How long is waited before each new attempt to connect, in seconds; the last is repeated.
 const AGAIN: [u64; 6] = [1, 2, 4, 8, 16, 30];
 /// How long a connection that was accepted here waits for the worker.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT: Duration = Duration::from_secs(30);
 /// News that wait to be heard.
 const NEWS: usize = 1024;
 
@@ -99,17 +99,18 @@ pub struct Tunnels {
     listeners: Vec<Arc<Listener>>,
     accepting: JoinSet<()>,
     network: NetworkWatcher,
-    /// The way to the worker, while there is one.
+    /// The way to the worker, while there is one or one is being made.
+    way: Option<Way>,
     open: Option<Open>,
     current: watch::Sender<Option<Tunnel<Tube>>>,
-    /// A connection waits for the worker.
-    wanted: Arc<Notify>,
+    /// How many connections wait for the worker.
+    waiting: Arc<watch::Sender<usize>>,
     counts: Arc<Counts>,
     tell: mpsc::Sender<TunnelNews>,
 }
 
+/// What goes over the way.
 struct Open {
-    way: Way,
     tunnel: Tunnel<Tube>,
     listening: JoinHandle<Reset>,
 }
@@ -135,9 +136,10 @@ impl Tunnels {
             config,
             listeners,
             accepting: JoinSet::new(),
+            way: None,
             open: None,
             current: watch::Sender::new(None),
-            wanted: Arc::default(),
+            waiting: Arc::default(),
             counts: Arc::default(),
             tell,
         };
@@ -179,13 +181,19 @@ impl Tunnels {
         self.accept();
         self.news(TunnelNews::Ready);
         loop {
-            let why = self.broken().await?;
+            let mut why = self.broken().await?;
             if why.reason == Reason::Idle {
                 self.news(TunnelNews::Asleep);
-                self.wanted.notified().await;
-                if self.connect().await.is_ok() {
-                    self.news(TunnelNews::Ready);
-                    continue;
+                let mut waiting = self.waiting.subscribe();
+                // The sender lives as long as this.
+                let _ = waiting.wait_for(|waiting| *waiting > 0).await;
+                match self.connect().await {
+                    Ok(()) => {
+                        self.news(TunnelNews::Ready);
+                        continue;
+                    }
+                    Err(error) if is_final(&error) => return Err(error.into()),
+                    Err(error) => why = Reset::new(Reason::Lost, &error.to_string()),
                 }
             }
             self.again(why.to_string()).await?;
@@ -193,49 +201,53 @@ impl Tunnels {
     }
 
     async fn connect(&mut self) -> Result<(), VisitError> {
-        let way = Way::begin(self.config.clone(), &self.network).await?;
-        let tunnel = Tunnel::new(way.tube.clone(), self.counts.clone());
+        let way = Way::new(self.config.clone(), Errand::Tunnel, PATIENCE, &self.network);
+        // Whoever interrupts this ends it.
+        let way = self.way.insert(way);
+        if let Err(error) = way.connected().await {
+            way.end().await;
+            self.way = None;
+            return Err(error);
+        }
+        let tunnel = Tunnel::new(way.tube().clone(), self.counts.clone());
         let heard = tunnel.clone();
         let listening = self.config.plane.spawn(async move { heard.listen().await });
         self.current.send_replace(Some(tunnel.clone()));
-        self.open = Some(Open {
-            way,
-            tunnel,
-            listening,
-        });
+        self.open = Some(Open { tunnel, listening });
         Ok(())
     }
 
     /// Waits until the way to the worker breaks; why.
     async fn broken(&mut self) -> Result<Reset, TunnelError> {
-        let Some(open) = &mut self.open else {
+        let (Some(way), Some(open)) = (&mut self.way, &mut self.open) else {
             return Err(TunnelError::Died);
         };
         let mut interrupted = false;
-        let why = loop {
+        let mut over = false;
+        let mut why = loop {
             let news = tokio::select! {
                 why = &mut open.listening => break why.map_err(|_| TunnelError::Died)?,
-                news = open.way.news() => news,
+                news = way.news(), if !over => news,
             };
             match news {
-                News::State(Public::Reconnecting) => {
+                Some(News::State(Public::Reconnecting)) => {
                     interrupted = true;
                     tell(&self.tell, TunnelNews::Interrupted);
                 }
-                News::State(Public::Connected) if interrupted => {
+                Some(News::State(Public::Connected)) if interrupted => {
                     interrupted = false;
                     tell(&self.tell, TunnelNews::Ready);
                 }
-                News::GivenUp(reason) => {
-                    tracing::info!(%reason, "the worker is given up");
-                    open.way.tube.close();
-                }
-                _ => {}
+                Some(_) => {}
+                None => over = true,
             }
         };
+        if let Some(error) = way.why().filter(|_| why.reason == Reason::Lost) {
+            why = Reset::new(Reason::Lost, &error.to_string());
+        }
         self.current.send_replace(None);
-        open.way.end().await;
-        self.open = None;
+        way.end().await;
+        (self.way, self.open) = (None, None);
         Ok(why)
     }
 
@@ -270,7 +282,7 @@ impl Tunnels {
             let acceptor = Acceptor {
                 listener: listener.clone(),
                 current: self.current.subscribe(),
-                wanted: self.wanted.clone(),
+                waiting: self.waiting.clone(),
                 free: free.clone(),
                 numbers: Arc::clone(&numbers),
                 tell: self.tell.clone(),
@@ -282,13 +294,16 @@ impl Tunnels {
 
     /// Closes listeners and streams, and tells the worker.
     pub async fn end(mut self) {
-        self.accepting.shutdown().await;
-        self.listeners.clear();
-        if let Some(open) = &mut self.open {
+        if let Some(open) = &self.open {
             let tunnel = open.tunnel.clone();
             // What cannot be told is noticed.
             let _ = on(&self.config.plane, async move { tunnel.end().await }).await;
-            open.way.end().await;
+        }
+        // Streams were reset before: a program must not take what it got for all there is.
+        self.accepting.shutdown().await;
+        self.listeners.clear();
+        if let Some(way) = &mut self.way {
+            way.end().await;
         }
     }
 }
@@ -311,7 +326,7 @@ fn is_final(error: &VisitError) -> bool {
 struct Acceptor {
     listener: Arc<Listener>,
     current: watch::Receiver<Option<Tunnel<Tube>>>,
-    wanted: Arc<Notify>,
+    waiting: Arc<watch::Sender<usize>>,
     free: Arc<Semaphore>,
     numbers: Arc<std::sync::atomic::AtomicU64>,
     tell: mpsc::Sender<TunnelNews>,
@@ -343,14 +358,12 @@ impl Acceptor {
 
     async fn carry(&self, number: u64, tcp: TcpStream) -> Passed {
         let mut current = self.current.clone();
-        if current.borrow().is_none() {
-            self.wanted.notify_one();
-        }
         let tunnel = async {
+            let _waits = Waits::one_more(&self.waiting);
             let tunnel = current.wait_for(Option::is_some).await;
             tunnel.ok().and_then(|tunnel| tunnel.clone())
         };
-        let tunnel = timeout(PATIENCE, tunnel).await.ok().flatten();
+        let tunnel = timeout(WAIT, tunnel).await.ok().flatten();
         let Some(tunnel) = tunnel else {
             let words = "the worker is not connected just now";
             return refuse(tcp, Reset::new(Reason::Lost, words));
@@ -370,5 +383,21 @@ impl Acceptor {
             forward: self.listener.forward.clone(),
             passed,
         });
+    }
+}
+
+/// Somebody waits for the worker, for as long as it lives.
+struct Waits<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waits<'a> {
+    fn one_more(waiting: &'a watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Waits(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
     }
 }

@@ -1,8 +1,6 @@
 //! A visit at a worker: a connection to ask about jobs. It needs no reservation, and can be made while the worker is busy.
 
-mod passage;
 mod reader;
-mod visitor;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,24 +8,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-pub use self::passage::Passage;
-use self::reader::Landing;
-pub use self::visitor::takes_tunnels;
-use self::visitor::{Leave, Purpose, Ready, Visitor};
+use self::reader::{Files, Landing, Reader};
+use super::passage::Errand;
+use super::way::Way;
 use crate::actors::session::{HubAccess, SessionError};
-use crate::rtc::{Channel, DataPlane, RtcConfig};
+use crate::actors::tunnel::News;
+use crate::charts::tunnel::{JOB_PATIENCE, Public};
+use crate::rtc::{DataPlane, RtcConfig};
+use crate::tunnel::network::NetworkWatcher;
+use crate::tunnel::tube::Line;
 use crate::wire::own::{OwnText, SPEAKS_OF_JOBS, VERSIONS};
 use crate::wire::{ChannelText, RoomCredentials};
 
-/// How long each step to the worker may take: hub, worker's answer, connection, greeting.
-const STEP: Duration = Duration::from_secs(30);
-/// How long the goodbye may take: the connection closes within 5 s, and then the hub is left.
-const GOODBYE: Duration = Duration::from_secs(8);
-/// Steps that are told: there are three, and one end.
-const STEPS: usize = 4;
+/// How long an answer of the worker may take, while the way to it is there.
+const ANSWER: Duration = Duration::from_secs(30);
 /// News that wait to be heard; a worker that says more is read no further until they were.
 const WAITING: usize = 64;
 
@@ -62,7 +59,7 @@ pub enum VisitError {
     #[error("the worker {0} takes no tunnels: it is not a Loaner, or an older one")]
     NoTunnels(String),
     /// It does not let this client in.
-    #[error("the worker lets nobody in now: {0}")]
+    #[error("the worker does not let this client in: {0}")]
     Refused(String),
     /// It did not answer, or the connection did not come up.
     #[error("no connection to the worker came up ({0})")]
@@ -99,12 +96,15 @@ pub enum VisitNews {
     },
     /// It is here, whole, or it is not.
     Fetched(Result<PathBuf, String>),
+    /// The connection is lost, and is being replaced; what the worker says waits.
+    Interrupted,
+    /// There is another one.
+    Back,
 }
 
-/// A connection to a worker that answers questions about jobs.
+/// A way to a worker that answers questions about jobs. It outlives its connections.
 pub struct Visit {
-    there: There,
-    channel: Channel,
+    way: Way,
     news: mpsc::Receiver<VisitNews>,
     /// Results were asked for, and did not come yet.
     wanted: Arc<AtomicBool>,
@@ -120,13 +120,17 @@ impl Visit {
         let (tell, news) = mpsc::channel(WAITING);
         let wanted = Arc::new(AtomicBool::new(false));
         let landing = output_dir.map(|dir| Landing::new(dir, wanted.clone()));
-        let (there, channel) = There::reach(config, Purpose::Jobs { landing, tell }).await?;
-        let mut visit = Visit {
-            there,
-            channel,
-            news,
-            wanted,
-        };
+        let network = NetworkWatcher::new(config.plane.clone());
+        let plane = config.plane.clone();
+        let mut way = Way::new(config, Errand::Questions, JOB_PATIENCE, &network);
+        if let Err(error) = way.connected().await {
+            way.end().await;
+            return Err(error);
+        }
+        let files = Files::new(tell.clone()).start();
+        let reader = Reader::new(Line::Tube(way.tube().clone()), tell.clone(), files, landing);
+        plane.spawn(reader.read());
+        let mut visit = Visit { way, news, wanted };
         match visit.greet().await {
             Ok(()) => Ok(visit),
             Err(error) => {
@@ -138,8 +142,7 @@ impl Visit {
 
     async fn greet(&mut self) -> Result<(), VisitError> {
         self.say(OwnText::Hello(VERSIONS)).await?;
-        let welcome = timeout(STEP, self.hear()).await;
-        match welcome.map_err(|_| VisitError::NotConnected("no greeting"))?? {
+        match self.answer().await? {
             VisitNews::Said(OwnText::Welcome { version }) if version >= SPEAKS_OF_JOBS => Ok(()),
             _ => Err(VisitError::Denied(
                 "the worker speaks another version of Loaner".to_owned(),
@@ -153,10 +156,8 @@ impl Visit {
     /// When the connection is gone.
     pub async fn say(&self, text: OwnText) -> Result<(), VisitError> {
         let text = ChannelText::Own(text).to_text();
-        self.channel
-            .send_text(&text)
-            .await
-            .map_err(|_| VisitError::Lost)
+        let sent = self.way.tube().send_text(&text).await;
+        sent.map_err(|_| VisitError::Lost)
     }
 
     /// Asks for the results of a job: one file is taken.
@@ -173,72 +174,52 @@ impl Visit {
     /// # Errors
     /// As [`hear`](Self::hear), and when it does not come.
     pub async fn answer(&mut self) -> Result<VisitNews, VisitError> {
-        let answer = timeout(STEP, self.hear()).await;
+        let answer = async {
+            loop {
+                match self.hear().await? {
+                    VisitNews::Interrupted | VisitNews::Back => {}
+                    news => return Ok(news),
+                }
+            }
+        };
+        let answer = timeout(ANSWER, answer).await;
         answer.unwrap_or(Err(VisitError::NotConnected("the worker does not answer")))
     }
 
-    /// The next that the worker says.
+    /// The next that the worker says, or that happens to the way to it.
     ///
     /// # Errors
-    /// When the connection is gone, or it denied what was asked.
+    /// When the connection is gone for good, or the worker denied what was asked.
     pub async fn hear(&mut self) -> Result<VisitNews, VisitError> {
+        loop {
+            let way = tokio::select! {
+                biased;
+                news = self.news.recv() => return match news {
+                    Some(VisitNews::Said(OwnText::Denied { message })) => Err(VisitError::Denied(message)),
+                    Some(news) => Ok(news),
+                    None => Err(self.way.why().unwrap_or(VisitError::Lost)),
+                },
+                way = self.way.news() => way,
+            };
+            match way {
+                Some(News::State(Public::Reconnecting)) => return Ok(VisitNews::Interrupted),
+                Some(News::State(Public::Connected)) => return Ok(VisitNews::Back),
+                // What has come may still be heard.
+                None => return self.last().await,
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn last(&mut self) -> Result<VisitNews, VisitError> {
         match self.news.recv().await {
-            Some(VisitNews::Said(OwnText::Denied { message })) => Err(VisitError::Denied(message)),
             Some(news) => Ok(news),
-            None => Err(VisitError::Lost),
+            None => Err(self.way.why().unwrap_or(VisitError::Lost)),
         }
     }
 
     /// Says goodbye.
     pub async fn end(mut self) {
-        self.there.leave().await;
-    }
-}
-
-/// A connection that was made for a visit. Dropped, it is left without waiting for it.
-struct There {
-    addr: Addr<Visitor>,
-    ended: oneshot::Receiver<()>,
-}
-
-impl Drop for There {
-    fn drop(&mut self) {
-        self.addr.do_send(Leave);
-    }
-}
-
-impl There {
-    /// Connects, until the channel is open.
-    async fn reach(config: VisitConfig, purpose: Purpose) -> Result<(Self, Channel), VisitError> {
-        let (ready, mut is_ready) = mpsc::channel(STEPS);
-        let (end, ended) = oneshot::channel();
-        let addr = Visitor::start_for(config, purpose, ready, end);
-        let mut there = There { addr, ended };
-        let opened = async {
-            loop {
-                // Every step has its time; a step that is made is told.
-                match timeout(STEP, is_ready.recv()).await {
-                    Ok(Some(Ready::Step)) => {}
-                    Ok(Some(Ready::Channel(channel))) => return Ok(channel),
-                    Ok(Some(Ready::Failed(error))) => return Err(error),
-                    Ok(None) => return Err(VisitError::Lost),
-                    Err(_) => return Err(VisitError::NotConnected("no answer in time")),
-                }
-            }
-        };
-        match opened.await {
-            Ok(channel) => Ok((there, channel)),
-            Err(error) => {
-                there.leave().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Closes it, and leaves the hub.
-    async fn leave(&mut self) {
-        self.addr.do_send(Leave);
-        // A goodbye that nobody hears is none that anybody waits for.
-        let _ = timeout(GOODBYE, &mut self.ended).await;
+        self.way.end().await;
     }
 }

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::actors::transfer::Milestones;
-use crate::rtc::{Channel, RtcError};
+use crate::rtc::RtcError;
+use crate::tunnel::tube::Line;
 use crate::wire::ChannelText;
 use crate::wire::own::{CHECK_EVERY, Digest, FileOffer, OwnText};
 use crate::worker::jobs::receive::{CHUNK, TransferError};
@@ -32,7 +33,7 @@ enum Piece {
 /// Sends a file and waits until the other side has it, whole. `heard` is what that side says meanwhile; `begun` hears from
 /// where it goes, and `sent` how far it is.
 pub async fn send_own_file(
-    channel: Channel,
+    channel: Line,
     path: PathBuf,
     offer: FileOffer,
     heard: &mut mpsc::Receiver<OwnText>,
@@ -50,7 +51,7 @@ pub async fn send_own_file(
 }
 
 async fn stream_out(
-    channel: &Channel,
+    channel: &Line,
     path: &Path,
     offer: FileOffer,
     heard: &mut mpsc::Receiver<OwnText>,
@@ -118,7 +119,7 @@ fn sent_or_said(sent: Result<(), RtcError>) -> Result<(), String> {
     sent.map_err(|error| error.to_string())
 }
 
-async fn say(channel: &Channel, text: OwnText) -> Result<(), String> {
+async fn say(channel: &Line, text: OwnText) -> Result<(), String> {
     sent_or_said(channel.send_text(&ChannelText::Own(text).to_text()).await)
 }
 

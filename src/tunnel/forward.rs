@@ -32,6 +32,3 @@ pub use pump::Passed;
 pub use reach::{AllowList, CONNECT};
 pub use reason::{Reason, Reset};
 pub use serve::{IDLE, serve};
-
-/// The label of the channel that carries a tunnel.
-pub const CHANNEL_LABEL: &str = "loaner-forward";

@@ -54,7 +54,7 @@ pub async fn watch(mut network: NetworkSubscription, tube: Tube, manager: Recipi
         let Some(change) = change else {
             return;
         };
-        let (before, after) = (change.before(), change.after());
+        let after = change.after();
         let out = |reach: Reach| reach > Reach::Nowhere;
         let mut events = Vec::new();
         if change.woke() {
@@ -70,7 +70,7 @@ pub async fn watch(mut network: NetworkSubscription, tube: Tube, manager: Recipi
             };
             events.push(Input::NetworkChanged { change, major });
         }
-        if change.restored() || (out(after.reach()) && !out(before.reach())) {
+        if change.restored() {
             events.push(Input::NetworkUp);
         }
         for event in events {

@@ -9,6 +9,8 @@
 
 mod carry;
 mod count;
+mod line;
+mod message;
 mod words;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +25,14 @@ use crate::tunnel::forward::Carrier;
 use crate::wire::KEEP_ALIVE;
 
 pub use count::Impossible;
+pub use line::Line;
 pub use words::Word;
 
 use count::{Received, Sent};
+use message::Message;
+
+/// The label of a channel that carries a tube.
+pub const CHANNEL_LABEL: &str = "loaner-tube";
 
 /// Bytes that are kept until the other side has them; then whoever sends waits. As much as may be on its way on a channel.
 const KEPT_BYTES: usize = 4 << 20;
@@ -58,7 +65,7 @@ pub enum Sign {
 }
 
 /// A message that waits, with its share of the room.
-type Held = (Bytes, OwnedSemaphorePermit);
+type Held = (Incoming, OwnedSemaphorePermit);
 
 /// A stream of messages that outlives its connections. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -77,6 +84,8 @@ struct Shared {
     incoming_in: mpsc::UnboundedSender<Held>,
     incoming: tokio::sync::Mutex<mpsc::UnboundedReceiver<Held>>,
     ahead: Arc<Semaphore>,
+    /// The other side has said that it has more.
+    acknowledged: watch::Sender<()>,
     /// When something last came.
     heard: watch::Sender<Instant>,
     held: watch::Sender<bool>,
@@ -101,6 +110,7 @@ impl Tube {
             incoming_in,
             incoming: tokio::sync::Mutex::new(incoming),
             ahead: Arc::new(Semaphore::new(AHEAD_BYTES)),
+            acknowledged: watch::Sender::default(),
             heard: watch::Sender::new(Instant::now()),
             held: watch::Sender::new(false),
             closed: watch::Sender::new(false),
@@ -111,18 +121,33 @@ impl Tube {
         (Tube { shared }, told)
     }
 
-    /// Sends a message, now or when something carries it. Waits while too much is kept, and while senders are held.
-    /// What looks like the keep-alive of a channel is taken for one, and does not arrive.
+    /// Sends a text message, now or when something carries it. Waits while too much is kept, and while senders are held.
     ///
     /// # Errors
     /// [`RtcError::Closed`], [`RtcError::TooLarge`].
-    pub async fn send(&self, message: Bytes) -> Result<(), RtcError> {
+    pub async fn send_text(&self, text: &str) -> Result<(), RtcError> {
+        self.send(Message::text(text)).await
+    }
+
+    /// Sends a binary message, as [`send_text`](Self::send_text).
+    ///
+    /// # Errors
+    /// As [`send_text`](Self::send_text).
+    pub async fn send_binary(&self, data: Bytes) -> Result<(), RtcError> {
+        self.send(Message::binary(data)).await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), RtcError> {
         if message.len() > crate::rtc::MAX_MESSAGE_BYTES {
             return Err(RtcError::TooLarge(message.len()));
         }
         let mut held = self.shared.held.subscribe();
         let room = async {
-            let room = self.shared.room.clone().acquire_many_owned(share(&message));
+            let room = self
+                .shared
+                .room
+                .clone()
+                .acquire_many_owned(share(message.len()));
             let room = room.await;
             // The sender lives as long as this.
             let _ = held.wait_for(|held| !held).await;
@@ -138,9 +163,26 @@ impl Tube {
         Ok(())
     }
 
+    /// Waits until the other side has everything that was sent.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`] when it was closed first.
+    pub async fn drained(&self) -> Result<(), RtcError> {
+        let mut acknowledged = self.shared.acknowledged.subscribe();
+        while self.shared.sent().is_pending() {
+            tokio::select! {
+                biased;
+                () = self.closed() => return Err(RtcError::Closed),
+                // The sender lives as long as this.
+                _ = acknowledged.changed() => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The next message; `None` once it is closed and everything was taken that came before. For one consumer. Dropping the
     /// future loses nothing.
-    pub async fn recv(&self) -> Option<Bytes> {
+    pub async fn recv(&self) -> Option<Incoming> {
         let mut incoming = self.shared.incoming.lock().await;
         let message = tokio::select! {
             biased;
@@ -212,6 +254,7 @@ impl Tube {
         let mut carried = self.shared.carried.lock().await;
         carried.shutdown().await;
         self.shared.sent().restart(have)?;
+        self.shared.acknowledged.send_replace(());
         let (say, words) = mpsc::channel(QUEUE);
         *lock(&self.shared.words) = Some(say.clone());
         self.shared.heard.send_replace(Instant::now());
@@ -231,10 +274,10 @@ impl Tube {
         self.shared.closed.send_replace(true);
     }
 
-    /// Sends what there is to send, and a goodbye, within 2 s; then it is closed, and leaves its connection.
-    pub async fn farewell(&self) {
+    /// Closes it, and leaves its connection; with a goodbye, what there is to send is sent before, within 2 s.
+    pub async fn end(&self, goodbye: bool) {
         let words = lock(&self.shared.words).take();
-        if let Some(words) = words
+        if let Some(words) = words.filter(|_| goodbye)
             && words.try_send(Word::Close).is_ok()
         {
             // Whoever writes ends with that word.
@@ -242,6 +285,11 @@ impl Tube {
         }
         self.close();
         self.detach().await;
+    }
+
+    /// Whether it is closed.
+    pub fn is_closed(&self) -> bool {
+        *self.shared.closed.borrow()
     }
 
     /// Waits until it is closed.
@@ -258,7 +306,7 @@ impl Shared {
     }
 
     /// The next message for the present channel, unless messages are held.
-    fn next(&self) -> Option<Bytes> {
+    fn next(&self) -> Option<Message> {
         if *self.held.borrow() {
             return None;
         }
@@ -272,11 +320,11 @@ impl Shared {
 
 impl Carrier for Tube {
     async fn send(&self, message: Bytes) -> Result<(), RtcError> {
-        Tube::send(self, message).await
+        self.send_binary(message).await
     }
 
     async fn recv(&self) -> Option<Incoming> {
-        Tube::recv(self).await.map(Incoming::Binary)
+        Tube::recv(self).await
     }
 
     async fn closed(&self) {
@@ -295,9 +343,10 @@ pub async fn first_word(channel: &Channel) -> Option<Word> {
     }
 }
 
-fn share(message: &Bytes) -> u32 {
+/// The share of the room that a message of so many bytes takes.
+fn share(bytes: usize) -> u32 {
     // No message is as large as four gigabytes.
-    u32::try_from(message.len() + OVERHEAD).unwrap_or(u32::MAX)
+    u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

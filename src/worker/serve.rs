@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use crate::actors::job::{Admission, Announcement};
 use crate::actors::peer::LinkId;
 use crate::files::{Flow, Reception};
-use crate::rtc::{Channel, Incoming};
+use crate::rtc::Incoming;
+use crate::tunnel::tube::Line;
 use crate::wire::{ChannelText, KEEP_ALIVE, PackageKind};
 use crate::worker::jobs::curves::Controls;
 use crate::worker::jobs::names::shown;
@@ -32,7 +33,7 @@ pub struct Announced {
     /// On which connection.
     pub link: LinkId,
     /// On which channel of it.
-    pub channel: Channel,
+    pub channel: Line,
     /// What was announced.
     pub announcement: Announcement,
     /// What the client says of the files that it is sent, where it is a Loaner and has greeted.
@@ -72,7 +73,7 @@ const GONE: &str =
 /// What is known of the next package on a channel.
 struct Server {
     link: LinkId,
-    channel: Channel,
+    channel: Line,
     desk: Desk,
     local: local::Local,
     kind: Option<PackageKind>,
@@ -89,7 +90,7 @@ struct Server {
 }
 
 /// Serves a channel until it closes.
-pub async fn serve(link: LinkId, channel: Channel, desk: Desk) {
+pub async fn serve(link: LinkId, channel: Line, desk: Desk) {
     let mut server = Server {
         link,
         channel: channel.clone(),

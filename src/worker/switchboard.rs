@@ -9,6 +9,7 @@ pub(crate) mod ice;
 mod ledger;
 mod links;
 mod mail;
+mod tubes;
 mod tunnels;
 mod visits;
 mod wishes;
@@ -69,6 +70,8 @@ struct Link {
     purpose: Purpose,
     /// The turn that it is of.
     turn: u64,
+    /// The connection is no more, and a tube that began on it lives.
+    closed: bool,
 }
 
 /// What a connection is for.
@@ -80,6 +83,8 @@ enum Purpose {
     Questions,
     /// Its client connects to programs of this machine.
     Tunnel,
+    /// Its client goes on with what it began on another connection.
+    Resumption,
 }
 
 /// An offer that waits for the availability's word.
@@ -121,7 +126,9 @@ pub struct Worker {
     told: Option<SessionString>,
     links: HashMap<LinkId, Link>,
     visits: visits::Visits,
-    tunnels: tunnels::Tunnels,
+    /// Connections for new tunnels.
+    tunnels: visits::Visits,
+    tubes: tubes::Tubes,
     next_link: u64,
     /// How often the worker became free: what is left of an earlier turn says nothing about who holds the worker now.
     turn: u64,
@@ -216,7 +223,8 @@ impl Worker {
                 told: None,
                 links: HashMap::new(),
                 visits: visits::Visits::default(),
-                tunnels: tunnels::Tunnels::default(),
+                tunnels: tunnels::places(),
+                tubes: tubes::Tubes::default(),
                 next_link: 1,
                 turn: 0,
                 job: None,
@@ -317,12 +325,12 @@ impl Handler<JobNews> for Worker {
         let Some(job) = self.job.as_ref().filter(|job| job.id == news.job) else {
             return;
         };
-        let link = job.link.and_then(|link| self.links.get(&link));
+        let connection = job.link.and_then(|link| self.connection(link)).cloned();
         match news.what {
             JobEvent::Begun => {
                 self.ledger.begun();
-                if let Some(link) = link {
-                    link.addr.do_send(Feed(PeerInput::JobBegan));
+                if let Some(connection) = connection {
+                    connection.do_send(Feed(PeerInput::JobBegan));
                 }
                 let (from, job) = (job.holder.clone(), job.id.clone());
                 self.availability
@@ -343,8 +351,8 @@ impl Handler<JobNews> for Worker {
                 });
             }
             JobEvent::Ended(outcome) => {
-                if let Some(link) = link {
-                    link.addr.do_send(Feed(PeerInput::JobEnded));
+                if let Some(connection) = connection {
+                    connection.do_send(Feed(PeerInput::JobEnded));
                 }
                 let outcome = match outcome {
                     Outcome::Completed => "completed",
@@ -372,7 +380,8 @@ impl Handler<Stop> for Worker {
         let again = std::mem::replace(&mut self.stopping, true);
         if !again {
             self.visits.end();
-            self.tunnels.admit_no_more();
+            self.tunnels.end();
+            self.tubes.coming.end();
             self.mail_unreserved(JobChange::Withdrawn);
             self.availability.do_send(Feed(AvailabilityInput::Shutdown));
         }

@@ -159,7 +159,7 @@ impl Tube {
             world: world.clone(),
             reports,
         };
-        let actor = tunnel(settings, "tube-1", vec![one], carrier);
+        let actor = tunnel(settings, "tube-1", vec![one], None, carrier);
         Tube { actor, world, told }
     }
 

@@ -1,14 +1,15 @@
 //! A worker, played by hand, that sends what nobody asked for.
 
-use loaner::rtc::{Channel, Connection, DataPlane, Incoming, RtcConfig, RtcEvent};
+use loaner::rtc::{Connection, DataPlane, Incoming, RtcConfig, RtcEvent};
+use loaner::tunnel::tube::{Tube, Word, first_word};
 use loaner::wire::own::{FileOffer, JobSummary, OwnText};
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::support::{Lab, PATIENCE, Peer, Process};
 
-/// Answers the next visit, until its channel is open.
-async fn answer_visit(worker: &mut Peer, plane: &DataPlane) -> (Connection, Channel) {
+/// Answers the next visit, until its tube has begun.
+async fn answer_visit(worker: &mut Peer, plane: &DataPlane) -> (Connection, Tube) {
     let visit = worker
         .hear_where("peer_message", PATIENCE, |frame| {
             frame["payload"]["app_message_type"] == "loaner_visit"
@@ -34,15 +35,24 @@ async fn answer_visit(worker: &mut Peer, plane: &DataPlane) -> (Connection, Chan
             }
         }
     };
-    (connection, timeout(PATIENCE, opened).await.unwrap())
+    let channel = timeout(PATIENCE, opened).await.unwrap();
+    assert_eq!(first_word(&channel).await, Some(Word::Begin));
+    let (id, token) = ("tube".to_owned(), "token".to_owned());
+    let begun = Word::Begun { id, token };
+    channel.send_text(&begun.to_text()).await.unwrap();
+    let (tube, _) = Tube::new(plane);
+    tube.carry(channel, 1, 0).await.unwrap();
+    // The client takes it for connected once both have heard of each other.
+    tube.ping(1);
+    (connection, tube)
 }
 
-async fn say(channel: &Channel, text: OwnText) {
+async fn say(channel: &Tube, text: OwnText) {
     channel.send_text(&text.to_text()).await.unwrap();
 }
 
 /// The next word of the client that begins like this, in JSON.
-async fn until(channel: &Channel, kind: &str) {
+async fn until(channel: &Tube, kind: &str) {
     let heard = async {
         loop {
             if let Some(Incoming::Text(text)) = channel.recv().await
@@ -62,7 +72,7 @@ async fn until(channel: &Channel, kind: &str) {
 async fn a_file_that_nobody_asked_for_goes_nowhere() {
     let lab = Lab::new().await;
     let mut worker = lab.peer("worker").await;
-    let properties = json!({ "loaner_peer": [1, 2] });
+    let properties = json!({ "loaner_peer": [1, 2], "loaner_tunnels": 1 });
     worker.say(json!({ "type": "update_metadata", "peer_id": worker.id, "metadata": { "properties": properties } }));
     worker.hear("metadata_updated").await;
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use loaner::rtc::{Channel, Connection, DataPlane, Incoming, RtcConfig, RtcEvent};
-use loaner::tunnel::forward::{CHANNEL_LABEL, Frame, MAX_DATA, Reason, Reset};
+use loaner::tunnel::forward::{Frame, MAX_DATA, Reason, Reset};
+use loaner::tunnel::tube::CHANNEL_LABEL;
 use loaner::tunnel::tube::{Word, first_word};
 use serde_json::json;
 use tokio::sync::mpsc;

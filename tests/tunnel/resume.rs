@@ -1,6 +1,7 @@
 //! Who may go on with a tunnel.
 
 use loaner::rtc::DataPlane;
+use loaner::rtc::Incoming;
 use loaner::tunnel::forward::Frame;
 use loaner::tunnel::tube::{Tube, Word};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,7 +20,7 @@ async fn goes_through(tube: &Tube, there: &mut TcpStream, text: &'static [u8]) {
         stream: STREAM,
         bytes: text.into(),
     };
-    tube.send(data.encode()).await.unwrap();
+    tube.send_binary(data.encode()).await.unwrap();
     let mut came = vec![0; text.len()];
     let read = timeout(PATIENCE, there.read_exact(&mut came)).await;
     read.expect("nothing comes to the worker").unwrap();
@@ -29,6 +30,9 @@ async fn goes_through(tube: &Tube, there: &mut TcpStream, text: &'static [u8]) {
     while back.len() < text.len() {
         let message = timeout(PATIENCE, tube.recv()).await;
         let message = message.expect("nothing comes back").unwrap();
+        let Incoming::Binary(message) = message else {
+            panic!("a text: {message:?}");
+        };
         match Frame::decode(message).unwrap() {
             Frame::Data { bytes, .. } => back.extend_from_slice(&bytes),
             Frame::Opened { .. } | Frame::Credit { .. } => {}
@@ -66,7 +70,7 @@ async fn only_its_user_with_its_token_goes_on_with_a_tunnel() {
         host: "localhost".to_owned(),
         port: through.remote,
     };
-    tube.send(open.encode()).await.unwrap();
+    tube.send_binary(open.encode()).await.unwrap();
     let mut there = accept(&through.target).await;
     goes_through(&tube, &mut there, b"one").await;
 

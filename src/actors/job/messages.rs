@@ -11,7 +11,7 @@ use crate::actors::transfer::Milestones;
 use crate::charts::JobId;
 use crate::charts::job::Outcome;
 use crate::files::Partials;
-use crate::rtc::Channel;
+use crate::tunnel::tube::Line;
 use crate::wire::{PackageKind, PeerMessage};
 use crate::worker::jobs::curves::Controls;
 use crate::worker::serve::Heard;
@@ -52,7 +52,7 @@ pub struct Admit {
     /// What was announced.
     pub announcement: Announcement,
     /// The channel that it comes on, and that everything goes back on.
-    pub channel: Channel,
+    pub channel: Line,
     /// What the client says there of the files that it is sent, where it is a Loaner.
     pub heard: Option<Heard>,
     /// Where the channel's reader learns where to put it, or why not.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{JobEvent, JobNews, JobPerformer};
 use crate::charts::job::{Act, GRACE, Outcome, Why};
-use crate::rtc::Channel;
+use crate::tunnel::tube::Line;
 use crate::wire::own::OwnText;
 use crate::wire::{ChannelText, JobComplete, JobError, JobStatus, PeerMessage};
 use crate::worker::jobs::plan::PlanKind;
@@ -248,7 +248,7 @@ impl JobPerformer {
             {
                 tracing::warn!(%job, "the record of a job is not written in time");
             }
-            if let Some(channel) = channel.filter(Channel::is_open) {
+            if let Some(channel) = channel.filter(Line::is_open) {
                 let sent = async {
                     if let Some(word) = last_word {
                         channel.send_text(&word.to_text()).await?;

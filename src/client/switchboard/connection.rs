@@ -11,14 +11,19 @@ use super::{Client, Link};
 use crate::actors::Feed;
 use crate::actors::peer::{CHANNEL_LABEL, Dial, LinkEvent, LinkId, LinkNews, connect};
 use crate::actors::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
+use crate::actors::tunnel::{News, Told};
 use crate::charts::PeerId;
 use crate::charts::peer::{Input as PeerInput, Lost};
 use crate::charts::submission::Input;
 use crate::charts::transfer::Input as TransferInput;
+use crate::charts::tunnel::{JOB_PATIENCE, Public};
 use crate::client::reader::{Place, ResultsComing, read};
+use crate::client::visit::VisitConfig;
+use crate::client::way::{Begin, First, Managed};
 use crate::client::{Package, Progress, Work};
 use crate::files::{send_file, send_own_file};
 use crate::rtc::{Channel, RtcConfig};
+use crate::tunnel::tube::{self, Line};
 use crate::wire::own::{Digest, FileOffer, OwnText, SPEAKS_OF_JOBS, VERSIONS};
 use crate::wire::{ChannelText, PackageKind, ToHub};
 use crate::worker::candidate_value;
@@ -34,7 +39,10 @@ impl Client {
             link: id,
             peer: PeerId::from(self.worker_id()),
             offer: None,
-            label: CHANNEL_LABEL,
+            label: match self.worker_takes_tubes() {
+                true => tube::CHANNEL_LABEL,
+                false => CHANNEL_LABEL,
+            },
             config: RtcConfig {
                 trickle: self.worker_is_ours(),
                 ..self.rtc.clone()
@@ -46,7 +54,8 @@ impl Client {
         self.link = Some(Link {
             id,
             addr,
-            channel: None,
+            way: None,
+            line: None,
             heard: None,
             open: false,
             answered: false,
@@ -55,8 +64,70 @@ impl Client {
 
     pub(super) fn drop_connection(&mut self) {
         if let Some(link) = self.link.take() {
-            link.addr.do_send(Feed(PeerInput::Close));
+            actix::spawn(link.end());
         }
+    }
+
+    /// Reads what the worker says.
+    fn listen(&mut self, line: Line, ctx: &mut Context<Self>) {
+        let Some(link) = &mut self.link else {
+            return;
+        };
+        link.line = Some(line.clone());
+        let (answers, heard) = mpsc::channel(ANSWERS);
+        link.heard = Some(heard);
+        let (said, coming) = (ctx.address().recipient(), ctx.address().recipient());
+        let (id, ui) = (link.id, self.ui.clone());
+        let reading = read(id, line, said, coming, answers, ui);
+        self.readers.push(self.plane.spawn(reading));
+    }
+
+    /// A channel to a Loaner is open: a tube begins on it, and what is said and sent goes over that.
+    fn begin_tube(&mut self, channel: Channel, ctx: &mut Context<Self>) {
+        let Some(link) = &mut self.link else {
+            return;
+        };
+        let begin = Begin {
+            name: link.id.to_string(),
+            config: VisitConfig {
+                hub: self.hub.clone(),
+                room: self.room.clone(),
+                worker: self
+                    .worker
+                    .as_ref()
+                    .map(|worker| worker.peer_id.clone())
+                    .unwrap_or_default(),
+                rtc: self.rtc.clone(),
+                plane: self.plane.clone(),
+            },
+            first: First::Open(channel, link.addr.clone()),
+            patience: JOB_PATIENCE,
+            listener: ctx.address().recipient(),
+            supervisor: Some(ctx.address().recipient()),
+        };
+        let way = Managed::begin(begin, &self.network);
+        let line = Line::Tube(way.tube.clone());
+        link.way = Some(way);
+        self.listen(line, ctx);
+    }
+
+    fn connected(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.open = true;
+        }
+        self.ui.progress(Progress::Connected);
+        self.feed(Input::ChannelOpen);
+    }
+
+    /// The connection is lost for good.
+    fn lost(&mut self, never_opened: bool) {
+        if let Some(link) = &mut self.link {
+            link.open = false;
+        }
+        self.feed(match never_opened {
+            true => Input::DialFailed,
+            false => Input::LinkLost,
+        });
     }
 
     pub(super) fn begin_transfer(
@@ -85,7 +156,7 @@ impl Client {
         let Some(link) = &mut self.link else {
             return;
         };
-        let (Some(channel), heard) = (link.channel.clone(), link.heard.take()) else {
+        let (Some(channel), heard) = (link.line.clone(), link.heard.take()) else {
             return;
         };
         let mut heard = heard.filter(|_| versions.is_some());
@@ -204,36 +275,69 @@ impl Handler<LinkNews> for Client {
                 tracing::warn!(why, "only direct paths to the worker are tried");
                 self.no_relay = Some(why);
             }
-            LinkEvent::Channel(channel) => {
-                link.channel = Some(channel.clone());
-                let (answers, heard) = mpsc::channel(ANSWERS);
-                link.heard = Some(heard);
-                let (said, coming) = (ctx.address().recipient(), ctx.address().recipient());
-                self.readers.push(self.plane.spawn(read(
-                    news.link,
-                    channel,
-                    said,
-                    coming,
-                    answers,
-                    self.ui.clone(),
-                )));
+            LinkEvent::Channel(channel) if channel.label() == tube::CHANNEL_LABEL => {
+                self.begin_tube(channel, ctx);
             }
-            LinkEvent::Open => {
-                link.open = true;
-                self.ui.progress(Progress::Connected);
-                self.feed(Input::ChannelOpen);
-            }
+            LinkEvent::Channel(channel) => self.listen(Line::Channel(channel), ctx),
+            // What rides on a tube has a manager, which says what becomes of it.
+            LinkEvent::Open
+            | LinkEvent::Suspect
+            | LinkEvent::Recovered
+            | LinkEvent::Lost(Lost::ClosedByPeer | Lost::PathLost)
+                if link.way.is_some() => {}
+            LinkEvent::Open => self.connected(),
             LinkEvent::Suspect => self.ui.progress(Progress::Suspect),
             LinkEvent::Recovered => self.ui.progress(Progress::Recovered),
-            LinkEvent::Lost(why) => {
-                link.open = false;
-                self.feed(if why == Lost::NeverOpened {
-                    Input::DialFailed
-                } else {
-                    Input::LinkLost
-                });
-            }
+            LinkEvent::Lost(why) => self.lost(why == Lost::NeverOpened),
             LinkEvent::Closed => {}
+        }
+    }
+}
+
+impl Handler<Told> for Client {
+    type Result = ();
+
+    fn handle(&mut self, told: Told, _: &mut Self::Context) {
+        let Some(link) = &self.link else {
+            return;
+        };
+        let Some(way) = link
+            .way
+            .as_ref()
+            .filter(|_| link.id.to_string() == told.tube)
+        else {
+            return;
+        };
+        match told.news {
+            News::State(Public::Connected) if link.open => {
+                self.ui.progress(Progress::Recovered);
+            }
+            News::State(Public::Connected) => self.connected(),
+            News::State(Public::Reconnecting) => self.ui.progress(Progress::Suspect),
+            News::GivenUp(reason) => {
+                tracing::info!(%reason, "the connection to the worker is given up");
+                if let Some(error) = way.why() {
+                    self.detail.get_or_insert(error.to_string());
+                }
+                way.give_up();
+                let never_opened = !link.open;
+                self.lost(never_opened);
+            }
+            News::Closed(_) => {
+                let never_opened = !link.open;
+                self.lost(never_opened);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Link {
+    /// Closes it, or what rides on it, and waits for that.
+    pub(super) async fn end(self) {
+        match self.way {
+            Some(mut way) => way.end().await,
+            None => self.addr.do_send(Feed(PeerInput::Close)),
         }
     }
 }
@@ -287,10 +391,7 @@ impl Handler<TransferEnded> for Client {
 const GREETING: Duration = Duration::from_secs(30);
 
 /// The version of Loaner's own words that worker and client have in common; without one, the inherited words are spoken.
-async fn greet(
-    channel: &Channel,
-    heard: &mut mpsc::Receiver<OwnText>,
-) -> Result<Option<u32>, String> {
+async fn greet(channel: &Line, heard: &mut mpsc::Receiver<OwnText>) -> Result<Option<u32>, String> {
     let hello = ChannelText::Own(OwnText::Hello(VERSIONS));
     channel
         .send_text(&hello.to_text())

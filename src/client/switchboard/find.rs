@@ -31,7 +31,7 @@ fn reasons(workers: &[PeerInfo], lacks: impl Fn(&PeerInfo) -> Option<String>) ->
 impl Client {
     pub(super) fn discover(&mut self, ctx: &mut Context<Self>) {
         let Choice::Worker(id) = &self.choice else {
-            let filters = worker_filter(&self.room_id);
+            let filters = worker_filter(&self.room.room_id);
             return self.send(ToHub::DiscoverPeers {
                 from_peer_id: self.peer_id.clone(),
                 filters,

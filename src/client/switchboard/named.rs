@@ -40,7 +40,7 @@ impl Client {
     }
 
     pub(super) fn name_file(&mut self) {
-        let channel = self.link.as_ref().and_then(|link| link.channel.clone());
+        let channel = self.link.as_ref().and_then(|link| link.line.clone());
         let (Some(input), Some(channel)) = (self.named(), channel) else {
             return;
         };

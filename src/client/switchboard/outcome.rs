@@ -2,7 +2,6 @@
 
 use super::Client;
 use crate::actors::Feed;
-use crate::charts::peer::Input as PeerInput;
 use crate::charts::session::Input as SessionInput;
 use crate::charts::submission::Why;
 use crate::client::{ClientError, Report};
@@ -17,11 +16,11 @@ impl Client {
         self.stop_streams();
         let readers = std::mem::take(&mut self.readers);
         let (link, session) = (self.link.take(), self.session.clone());
-        if let Some(link) = &link {
-            link.addr.do_send(Feed(PeerInput::Close));
-        }
         // The readers end with the channel; until then a file that is given up may not have left the disk.
         let done = async move {
+            if let Some(link) = link {
+                link.end().await;
+            }
             for reader in readers {
                 let _ = reader.await;
             }

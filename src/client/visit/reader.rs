@@ -8,11 +8,12 @@ use actix::prelude::*;
 use tokio::sync::mpsc;
 
 use super::VisitNews;
-use super::visitor::{FileComes, Visitor};
+use crate::actors::transfer::{Direction, Milestones, TransferEnded, transfer};
 use crate::client::reader::partials;
 use crate::client::switchboard::free_name;
 use crate::files::{Flow, OwnSink, Reception};
-use crate::rtc::{Channel, Incoming};
+use crate::rtc::Incoming;
+use crate::tunnel::tube::Line;
 use crate::wire::own::{FileOffer, OwnText};
 use crate::wire::{ChannelText, KEEP_ALIVE};
 
@@ -32,27 +33,68 @@ impl Landing {
     }
 }
 
+/// A file comes, and needs somebody who follows it.
+#[derive(Message)]
+#[rtype(result = "Milestones")]
+struct FileComes;
+
+/// Follows the files that come.
+pub(super) struct Files(mpsc::Sender<VisitNews>);
+
+impl Files {
+    /// What becomes of them is told there.
+    pub fn new(tell: mpsc::Sender<VisitNews>) -> Self {
+        Files(tell)
+    }
+}
+
+impl Actor for Files {
+    type Context = Context<Self>;
+}
+
+impl Handler<FileComes> for Files {
+    type Result = MessageResult<FileComes>;
+
+    fn handle(&mut self, _: FileComes, ctx: &mut Self::Context) -> Self::Result {
+        let owner = ctx.address().recipient();
+        let (_, milestones) = transfer(owner, Direction::In, "results", None);
+        MessageResult(milestones)
+    }
+}
+
+impl Handler<TransferEnded> for Files {
+    type Result = ();
+
+    fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
+        let tell = self.0.clone();
+        ctx.spawn(actix::fut::wrap_future(async move {
+            // Whoever does not listen any more does not want it.
+            let _ = tell.send(VisitNews::Fetched(ended.result)).await;
+        }));
+    }
+}
+
 /// Reads the channel.
 pub(super) struct Reader {
-    channel: Channel,
+    channel: Line,
     tell: mpsc::Sender<VisitNews>,
-    visitor: Addr<Visitor>,
+    files: Addr<Files>,
     landing: Option<Landing>,
     reception: Option<Reception>,
 }
 
 impl Reader {
-    /// Tells `tell` what comes on `channel`; files go to `landing`, and `visitor` sees to it that they are followed.
+    /// Tells `tell` what comes on `channel`; files go to `landing`, and `files` sees to it that they are followed.
     pub fn new(
-        channel: Channel,
+        channel: Line,
         tell: mpsc::Sender<VisitNews>,
-        visitor: Addr<Visitor>,
+        files: Addr<Files>,
         landing: Option<Landing>,
     ) -> Self {
         Reader {
             channel,
             tell,
-            visitor,
+            files,
             landing,
             reception: None,
         }
@@ -117,7 +159,7 @@ impl Reader {
             return self.reject("nobody asked for a file".to_owned()).await;
         };
         let dir = landing.dir.clone();
-        let milestones = self.visitor.send(FileComes).await.ok()?;
+        let milestones = self.files.send(FileComes).await.ok()?;
         let offer = FileOffer {
             name: free_name(&dir, &offer.name),
             ..offer

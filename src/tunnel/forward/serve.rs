@@ -36,7 +36,8 @@ pub async fn serve<C: Carrier>(
         let heard = tokio::select! {
             heard = mux.next() => heard,
             reset = &mut unused => break reset,
-            Ok(reset) = &mut ending => break reset,
+            // Whoever could have ended it is gone only where the tube is over.
+            reset = &mut ending => break reset.unwrap_or_else(|_| Reset::lost()),
         };
         match heard {
             Ok(Heard::Nothing) => {}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::message::Message;
 use super::{OVERHEAD, Received, Shared, Sign, Word, share};
 use crate::rtc::{Channel, Incoming, MAX_MESSAGE_BYTES};
 use crate::wire::KEEP_ALIVE;
@@ -30,25 +31,28 @@ pub(super) async fn read(
         if message.is_some() {
             shared.heard.send_replace(Instant::now());
         }
-        match message {
-            Some(Incoming::Binary(bytes)) if bytes.as_ref() == KEEP_ALIVE => {}
+        let (message, length) = match message {
+            Some(Incoming::Binary(bytes)) if bytes.as_ref() == KEEP_ALIVE => continue,
             Some(Incoming::Binary(bytes)) => {
-                let Some(kept) = room.split(share(&bytes) as usize) else {
-                    return;
-                };
                 let length = bytes.len();
-                let take = |received: &mut Received| received.take(length);
-                // Nobody receives any more only where it is over.
-                if shared.incoming_in.send((bytes, kept)).is_ok() {
-                    shared.received.send_modify(take);
-                }
+                (Incoming::Binary(bytes), length)
             }
-            Some(Incoming::Text(text)) => {
-                if let Some(end) = hear(&shared, &text, generation, &say) {
-                    return tell_of(&shared, end).await;
-                }
-            }
+            Some(Incoming::Text(text)) => match Message::parse(&text) {
+                Some(message) => (message, text.len()),
+                None => match hear(&shared, &text, generation, &say) {
+                    Some(end) => return tell_of(&shared, end).await,
+                    None => continue,
+                },
+            },
             None => return tell_of(&shared, Sign::Gone(generation)).await,
+        };
+        let Some(kept) = room.split(share(length) as usize) else {
+            return;
+        };
+        let take = |received: &mut Received| received.take(length);
+        // Nobody receives any more only where it is over.
+        if shared.incoming_in.send((message, kept)).is_ok() {
+            shared.received.send_modify(take);
         }
     }
 }
@@ -69,7 +73,9 @@ fn hear(shared: &Shared, text: &str, generation: u64, say: &mpsc::Sender<Word>) 
         }
         Some(Word::Pong { generation }) => Sign::Pong(generation),
         Some(Word::Have { messages }) => {
-            return shared.sent().acknowledge(messages).err().map(|error| {
+            let acknowledged = shared.sent().acknowledge(messages);
+            shared.acknowledged.send_replace(());
+            return acknowledged.err().map(|error| {
                 tracing::warn!(%error, "a tube is out of step");
                 Sign::Gone(generation)
             });
@@ -103,7 +109,7 @@ pub(super) async fn write(shared: Arc<Shared>, channel: Channel, mut words: mpsc
         if word.is_none() || is_last {
             // Before a goodbye, everything.
             while let Some(message) = shared.next() {
-                if channel.send_binary(message).await.is_err() {
+                if message.send(&channel).await.is_err() {
                     return;
                 }
                 if !is_last {

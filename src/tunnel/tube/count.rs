@@ -4,8 +4,9 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+
+use super::message::Message;
 
 /// After so many bytes the other side is told at once what is here.
 const TELL_BYTES: usize = 256 << 10;
@@ -28,18 +29,18 @@ pub(super) struct Sent {
     /// Messages that the other side has.
     acknowledged: u64,
     /// What was sent since, with its share of the room.
-    kept: VecDeque<(Bytes, OwnedSemaphorePermit)>,
+    kept: VecDeque<(Message, OwnedSemaphorePermit)>,
     /// Messages of those that the present channel was given.
     written: usize,
 }
 
 impl Sent {
-    pub(super) fn push(&mut self, message: Bytes, room: OwnedSemaphorePermit) {
+    pub(super) fn push(&mut self, message: Message, room: OwnedSemaphorePermit) {
         self.kept.push_back((message, room));
     }
 
     /// The next message for the present channel.
-    pub(super) fn next(&mut self) -> Option<Bytes> {
+    pub(super) fn next(&mut self) -> Option<Message> {
         let next = self.kept.get(self.written)?.0.clone();
         self.written += 1;
         Some(next)

@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use self::reports::{Connection, Reports};
 use self::zmtp::{Incoming, MAX_MESSAGE, Role, ZmtpError};
 use super::plan::Step;
-use crate::rtc::Channel;
+use crate::tunnel::tube::Line;
 use crate::wire::{ChannelText, log_text};
 
 /// Connections to each socket, at most. A trainer makes one.
@@ -93,7 +93,7 @@ impl Controls {
 /// The curves of one step, if it is a training.
 pub struct Curves {
     step: Step,
-    channel: Channel,
+    channel: Line,
     open: Option<Open>,
 }
 
@@ -112,7 +112,7 @@ impl Drop for Open {
 impl Curves {
     /// Makes the sockets where `step` is a training; its reports go to `channel`, and `controls` lead to it from now on.
     /// Where there are no sockets to be had, it trains without them, and the client is told.
-    pub async fn open(step: &Step, channel: &Channel, controls: &Controls) -> Self {
+    pub async fn open(step: &Step, channel: &Line, controls: &Controls) -> Self {
         let mut curves = Curves {
             step: step.clone(),
             channel: channel.clone(),
@@ -189,7 +189,7 @@ impl Curves {
 }
 
 /// Passes the reports on, not faster than a client can be expected to draw them.
-async fn forward(reports: Arc<Reports>, channel: Channel) {
+async fn forward(reports: Arc<Reports>, channel: Line) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(report) = reports.next().await {

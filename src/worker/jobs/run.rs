@@ -17,7 +17,7 @@ use super::progress::{Meter, Progress};
 use super::view::View;
 use super::watch::Watch;
 use super::work::{Failure, Halt, Prepared};
-use crate::rtc::Channel;
+use crate::tunnel::tube::Line;
 use crate::wire::own::OwnText;
 use crate::wire::{ChannelText, log_text};
 
@@ -49,7 +49,7 @@ pub struct RunEnd {
 /// Where a run tells of itself.
 pub struct Audience {
     /// The channel of the client.
-    pub channel: Channel,
+    pub channel: Line,
     /// The client is a Loaner that speaks Loaner's own words.
     pub own: bool,
     /// The job's log, and the same to be read.
@@ -231,7 +231,7 @@ struct StepEnd {
 
 /// Who hears of a run.
 struct Client<'a, T> {
-    channel: &'a Channel,
+    channel: &'a Line,
     halt: &'a watch::Receiver<Halt>,
     tell: &'a T,
     log: LogWriter,

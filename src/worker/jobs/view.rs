@@ -13,7 +13,7 @@ use super::lines::whole_characters;
 use super::log::{Log, LogReader};
 use super::run::Words;
 use super::work::Halt;
-use crate::rtc::Channel;
+use crate::tunnel::tube::Line;
 use crate::wire::own::OwnText;
 
 /// Bytes of the log that a client may be behind before the job is held up for it.
@@ -46,7 +46,7 @@ impl View {
     /// Shows a log to the client on a channel. In all, the job is held up for `patience` at most.
     pub(super) fn start(
         log: &Log,
-        channel: Channel,
+        channel: Line,
         words: Words,
         halt: watch::Receiver<Halt>,
         patience: Duration,
@@ -100,7 +100,7 @@ impl View {
 
 /// Sends the log.
 struct Shower {
-    channel: Channel,
+    channel: Line,
     words: Words,
     hurried: Arc<AtomicBool>,
     tell: watch::Sender<u64>,

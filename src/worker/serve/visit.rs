@@ -8,7 +8,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Server;
-use crate::rtc::Channel;
+use crate::tunnel::tube::Line;
 use crate::wire::ChannelText;
 use crate::wire::own::OwnText;
 use crate::worker::jobs::log::Log;
@@ -46,7 +46,7 @@ pub struct JobOrder {
 #[rtype(result = "()")]
 pub struct Fetch {
     /// Where they go.
-    pub channel: Channel,
+    pub channel: Line,
     /// What the client says of them: nobody else hears it meanwhile.
     pub heard: OwnedMutexGuard<mpsc::Receiver<OwnText>>,
     /// Whose they are.
@@ -173,7 +173,7 @@ impl Server {
 }
 
 /// Tells of a job now, and whenever something changes, until it is over.
-async fn watch(channel: Channel, record: Arc<Record>) {
+async fn watch(channel: Line, record: Arc<Record>) {
     let mut watching = record.watch();
     loop {
         let summary = record.summary();
@@ -186,7 +186,7 @@ async fn watch(channel: Channel, record: Arc<Record>) {
 }
 
 /// Sends a log from an offset on, and what is added if it is to be followed.
-async fn read_log(channel: Channel, log: Log, from: u64, follow: bool) {
+async fn read_log(channel: Line, log: Log, from: u64, follow: bool) {
     let mut reader = match log.read(from).await {
         Ok(reader) => reader,
         Err(error) => {
@@ -217,7 +217,7 @@ async fn read_log(channel: Channel, log: Log, from: u64, follow: bool) {
     }
 }
 
-async fn say(channel: &Channel, text: OwnText) {
+async fn say(channel: &Line, text: OwnText) {
     // A channel that is gone needs no answer.
     let _ = channel.send_text(&ChannelText::Own(text).to_text()).await;
 }

@@ -81,7 +81,7 @@ impl Worker {
         self.mail_unreserved(JobChange::Released);
         self.notice(Notice::Drained);
         self.visits.end();
-        self.tunnels.admit_no_more();
+        self.tunnels.end();
         self.count_links();
     }
 

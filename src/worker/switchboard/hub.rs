@@ -70,7 +70,7 @@ impl Worker {
         // What changed while the registration was on its way could not be sent.
         let now = self.published.borrow().clone();
         if *self.described.borrow() != now {
-            self.publish(&now);
+            self.tell_hub(&now);
         }
         let Some(token) = registered.token else {
             return;
@@ -102,6 +102,9 @@ impl Worker {
                 }
                 if self.tunnels.comes(&from) {
                     return self.accept_offer(from, Purpose::Tunnel, ctx);
+                }
+                if self.tubes.coming.comes(&from) {
+                    return self.accept_offer(from, Purpose::Resumption, ctx);
                 }
                 self.availability
                     .do_send(Feed(AvailabilityInput::Offer { from }));
@@ -177,7 +180,11 @@ impl Worker {
     }
 
     /// Nobody connects who has left the hub. A connection that was begun has its own ways to end.
-    fn peer_left(&self, from: PeerId) {
+    fn peer_left(&mut self, from: PeerId) {
+        // Leave that it was given and did not use is given to the next.
+        self.visits.withdraw(&from);
+        self.tunnels.withdraw(&from);
+        self.tubes.coming.withdraw(&from);
         if self.connects(&from, None) {
             return;
         }
@@ -212,7 +219,8 @@ impl Worker {
                 }
             },
             PeerMessage::Visit {} => self.visit(from),
-            PeerMessage::Tunnel { tube } => self.tunnel(from, tube),
+            PeerMessage::Tunnel { tube: None } => self.tunnel(from),
+            PeerMessage::Tunnel { tube: Some(tube) } => self.comes_back(from, &tube),
             PeerMessage::Unknown { kind } => {
                 tracing::warn!(%from, kind, "a peer message of an unknown type")
             }

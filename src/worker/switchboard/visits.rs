@@ -121,6 +121,7 @@ impl Worker {
     pub(super) fn visit(&mut self, from: PeerId) {
         let user = self.user_of(&from);
         self.tunnels.withdraw(&from);
+        self.tubes.coming.withdraw(&from);
         let refused = self.visits.grant(from.clone(), user).err();
         self.answer_visit(&from, refused);
     }

@@ -2,12 +2,10 @@
 
 use super::describe::{refusal, status_properties};
 use super::{CurrentJob, Link, MAX_LINKS, Purpose, Worker};
-use crate::actors::Feed;
 use crate::actors::availability::{Asked, Published};
 use crate::actors::job::{Admit, job};
 use crate::actors::peer::{CHANNEL_LABEL, Dial, LinkId, RemoteCandidate, connect};
 use crate::charts::availability::{Act, Status};
-use crate::charts::peer::Input as PeerInput;
 use crate::charts::{JobId, PeerId};
 use crate::wire::{JobChange, JobResponse, Metadata, PeerMessage, Refusal, ToHub};
 use crate::worker::policy::Asker;
@@ -130,6 +128,7 @@ impl Worker {
             Purpose::Work => {}
             Purpose::Questions => self.visits.begins(id, user),
             Purpose::Tunnel => self.tunnels.begins(id, user),
+            Purpose::Resumption => self.tubes.coming.begins(id, user),
         }
         let link = Link {
             user: self.user_of(&from),
@@ -137,6 +136,7 @@ impl Worker {
             addr,
             purpose,
             turn: self.turn,
+            closed: false,
         };
         self.links.insert(id, link);
     }
@@ -238,15 +238,8 @@ impl Worker {
     }
 
     /// Tells the hub, and whoever runs the worker, what counts now.
-    pub(super) fn publish(&mut self, published: &Published) {
-        let metadata = Metadata {
-            properties: status_properties(published),
-            ..Metadata::default()
-        };
-        self.send(ToHub::UpdateMetadata {
-            peer_id: self.peer_id.clone(),
-            metadata,
-        });
+    fn publish(&mut self, published: &Published) {
+        self.tell_hub(published);
         self.notice(Notice::Status {
             status: published.status,
             job: published.job.as_ref().map(JobId::to_string),
@@ -255,10 +248,24 @@ impl Worker {
         self.tell_here(published);
     }
 
-    pub(super) fn release(&self, holder: &PeerId) {
-        let held = |link: &&Link| link.peer == *holder && link.purpose == Purpose::Work;
-        for link in self.links.values().filter(held) {
-            link.addr.do_send(Feed(PeerInput::Close));
+    /// Tells the hub what counts now.
+    pub(super) fn tell_hub(&self, published: &Published) {
+        let metadata = Metadata {
+            properties: status_properties(published),
+            ..Metadata::default()
+        };
+        self.send(ToHub::UpdateMetadata {
+            peer_id: self.peer_id.clone(),
+            metadata,
+        });
+    }
+
+    pub(super) fn release(&mut self, holder: &PeerId) {
+        let held = |link: &Link| link.peer == *holder && link.purpose == Purpose::Work;
+        let links = self.links.iter().filter(|(_, link)| held(link));
+        let links: Vec<LinkId> = links.map(|(id, _)| *id).collect();
+        for link in links {
+            self.say_goodbye(link);
         }
     }
 }

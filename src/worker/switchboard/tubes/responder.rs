@@ -120,13 +120,7 @@ impl Carrier for Responder {
 
     fn close(&mut self, reason: Reason) {
         let tube = self.tube.clone();
-        actix::spawn(async move {
-            if reason == Reason::Normal {
-                tube.farewell().await;
-            }
-            tube.close();
-            tube.detach().await;
-        });
+        actix::spawn(async move { tube.end(reason == Reason::Normal).await });
     }
 }
 

@@ -1,24 +1,21 @@
-//! The one who makes the connection of a visit: by the hub, with the worker's leave.
+//! The one who makes the connection.
 
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-use super::reader::{Landing, Reader};
-use super::{VisitConfig, VisitError, VisitNews};
+use super::{Errand, VisitConfig, VisitError};
 use crate::actors::peer::{
-    CHANNEL_LABEL, Dial, LinkEvent, LinkId, LinkNews, PeerActor, RemoteAnswer, RemoteCandidate,
-    connect,
+    Dial, LinkEvent, LinkId, LinkNews, PeerActor, RemoteAnswer, RemoteCandidate, connect,
 };
 use crate::actors::session::{Send, SessionActor, SessionNews, session};
-use crate::actors::transfer::{Direction, Milestones, TransferEnded, transfer};
 use crate::actors::{Died, Feed};
 use crate::charts::PeerId;
 use crate::charts::peer::Input as PeerInput;
 use crate::charts::session::Input as SessionInput;
 use crate::client::switchboard::describe::describe;
 use crate::rtc::{Channel, RtcConfig};
-use crate::tunnel::forward;
-use crate::wire::own::{PROPERTY, SPEAKS_OF_JOBS, TUNNELS, Versions};
+use crate::tunnel::tube;
+use crate::wire::own::TUNNELS;
 use crate::wire::{FromHub, Metadata, PeerMessage, ToHub};
 use crate::worker::{candidate_value, ice_servers};
 
@@ -27,11 +24,6 @@ use crate::worker::{candidate_value, ice_servers};
 #[rtype(result = "()")]
 pub(super) struct Leave;
 
-/// A file comes, and needs somebody who follows it.
-#[derive(Message)]
-#[rtype(result = "Milestones")]
-pub(super) struct FileComes;
-
 /// How far the way to the worker is.
 pub(super) enum Ready {
     Step,
@@ -39,29 +31,12 @@ pub(super) enum Ready {
     Failed(VisitError),
 }
 
-/// What a visit is for.
-pub(super) enum Purpose {
-    /// Questions about jobs: the answers go there, and results to the landing.
-    Jobs {
-        landing: Option<Landing>,
-        tell: mpsc::Sender<VisitNews>,
-    },
-    /// A tunnel, on a tube that is there already or on a new one: what its channel carries is nothing to the visitor.
-    Tunnel { tube: Option<String> },
-}
-
 /// Makes the connection.
 pub(super) struct Visitor {
     config: VisitConfig,
-    /// It is for a tunnel.
-    tunnel: bool,
-    tube: Option<String>,
-    landing: Option<Landing>,
+    errand: Errand,
     session: Addr<SessionActor>,
     peer_id: String,
-    tell: Option<mpsc::Sender<VisitNews>>,
-    /// For what comes of files; given up with the connection.
-    fetched: Option<mpsc::Sender<VisitNews>>,
     ready: mpsc::Sender<Ready>,
     end: Option<oneshot::Sender<()>>,
     link: Option<Addr<PeerActor>>,
@@ -75,14 +50,10 @@ pub(super) struct Visitor {
 impl Visitor {
     pub fn start_for(
         config: VisitConfig,
-        purpose: Purpose,
+        errand: Errand,
         ready: mpsc::Sender<Ready>,
         end: oneshot::Sender<()>,
     ) -> Addr<Self> {
-        let (landing, tell, tunnel, tube) = match purpose {
-            Purpose::Jobs { landing, tell } => (landing, Some(tell), false, None),
-            Purpose::Tunnel { tube } => (None, None, true, tube),
-        };
         Visitor::create(move |ctx| {
             let session = session(
                 config.hub.clone(),
@@ -94,13 +65,9 @@ impl Visitor {
             );
             Visitor {
                 config,
-                tunnel,
-                tube,
-                landing,
+                errand,
                 session,
                 peer_id: String::new(),
-                fetched: tell.clone(),
-                tell,
                 ready,
                 end: Some(end),
                 link: None,
@@ -125,10 +92,7 @@ impl Visitor {
             link: LinkId(1),
             peer: PeerId::from(self.worker()),
             offer: None,
-            label: match self.tunnel {
-                true => forward::CHANNEL_LABEL,
-                false => CHANNEL_LABEL,
-            },
+            label: tube::CHANNEL_LABEL,
             config: RtcConfig {
                 trickle: true,
                 ..self.config.rtc.clone()
@@ -174,14 +138,8 @@ impl Visitor {
     }
 }
 
-/// Whether a worker can be asked about jobs.
-fn speaks_of_jobs(metadata: &Metadata) -> bool {
-    Versions::of_property(metadata.properties.get(PROPERTY))
-        .is_some_and(|versions| versions.highest >= SPEAKS_OF_JOBS)
-}
-
-/// Whether a worker knows the frames of tunnels. A later version still speaks this one.
-pub fn takes_tunnels(metadata: &Metadata) -> bool {
+/// Whether a worker knows tubes, and the frames of tunnels. A later version still speaks this one.
+pub fn takes_tubes(metadata: &Metadata) -> bool {
     let version = metadata.properties.get(TUNNELS);
     version.is_some_and(|version| version.as_u64().is_some_and(|version| version > 0))
 }
@@ -203,17 +161,19 @@ impl Handler<SessionNews> for Visitor {
                     return self.is_ready(Ready::Failed(VisitError::Absent(worker)));
                 }
                 let metadata = registered.peer_metadata.get(&worker);
-                let message = match self.tunnel {
-                    true if !metadata.is_some_and(takes_tunnels) => {
-                        return self.is_ready(Ready::Failed(VisitError::NoTunnels(worker)));
-                    }
-                    true => PeerMessage::Tunnel {
-                        tube: self.tube.clone(),
+                if !metadata.is_some_and(takes_tubes) {
+                    let error = match self.errand {
+                        Errand::Questions => VisitError::Foreign(worker),
+                        Errand::Tunnel | Errand::Resumption(_) => VisitError::NoTunnels(worker),
+                    };
+                    return self.is_ready(Ready::Failed(error));
+                }
+                let message = match &self.errand {
+                    Errand::Questions => PeerMessage::Visit {},
+                    Errand::Tunnel => PeerMessage::Tunnel { tube: None },
+                    Errand::Resumption(tube) => PeerMessage::Tunnel {
+                        tube: Some(tube.clone()),
                     },
-                    false if !metadata.is_some_and(speaks_of_jobs) => {
-                        return self.is_ready(Ready::Failed(VisitError::Foreign(worker)));
-                    }
-                    false => PeerMessage::Visit {},
                 };
                 self.is_ready(Ready::Step);
                 self.session.do_send(Send(ToHub::PeerMessage {
@@ -241,7 +201,7 @@ impl Handler<SessionNews> for Visitor {
 impl Handler<LinkNews> for Visitor {
     type Result = ();
 
-    fn handle(&mut self, news: LinkNews, ctx: &mut Self::Context) {
+    fn handle(&mut self, news: LinkNews, _: &mut Self::Context) {
         let (sender, target) = (self.peer_id.clone(), self.worker());
         match news.what {
             LinkEvent::Description(sdp) => self.session.do_send(Send(ToHub::Offer {
@@ -258,11 +218,7 @@ impl Handler<LinkNews> for Visitor {
                 tracing::warn!(why, "only direct paths to the worker are tried");
             }
             LinkEvent::Channel(channel) => {
-                self.channel = Some(channel.clone());
-                if let Some(tell) = self.tell.take() {
-                    let reader = Reader::new(channel, tell, ctx.address(), self.landing.take());
-                    self.config.plane.spawn(reader.read());
-                }
+                self.channel = Some(channel);
             }
             LinkEvent::Open => {
                 if let Some(channel) = self.channel.clone() {
@@ -273,7 +229,6 @@ impl Handler<LinkNews> for Visitor {
                 "client and worker need a path by UDP, or a TURN server to relay",
             ))),
             LinkEvent::Closed => {
-                self.fetched = None;
                 self.closed = true;
                 if self.leaving {
                     self.session.do_send(Feed(SessionInput::Shutdown));
@@ -281,34 +236,6 @@ impl Handler<LinkNews> for Visitor {
             }
             LinkEvent::Suspect | LinkEvent::Recovered => {}
         }
-    }
-}
-
-impl Handler<FileComes> for Visitor {
-    type Result = MessageResult<FileComes>;
-
-    fn handle(&mut self, _: FileComes, ctx: &mut Self::Context) -> Self::Result {
-        let (_, milestones) = transfer(
-            ctx.address().recipient(),
-            Direction::In,
-            "results",
-            Some(ctx.address().recipient()),
-        );
-        MessageResult(milestones)
-    }
-}
-
-impl Handler<TransferEnded> for Visitor {
-    type Result = ();
-
-    fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
-        let Some(tell) = self.fetched.clone() else {
-            return;
-        };
-        ctx.spawn(actix::fut::wrap_future(async move {
-            // Whoever does not listen any more does not want it.
-            let _ = tell.send(VisitNews::Fetched(ended.result)).await;
-        }));
     }
 }
 

@@ -1,0 +1,76 @@
+//! What the words and files of a job go over.
+
+use bytes::Bytes;
+
+use super::Tube;
+use crate::rtc::{CHUNK_BYTES, Channel, Incoming, RtcError};
+
+/// What the words and files of a job go over: between two Loaners a tube, which outlives its connections, and to a foreign
+/// peer a channel. Clones are the same one.
+#[derive(Debug, Clone)]
+pub enum Line {
+    /// A channel of one connection.
+    Channel(Channel),
+    /// A tube.
+    Tube(Tube),
+}
+
+impl Line {
+    /// Sends a text message; waits while too much is on its way.
+    ///
+    /// # Errors
+    /// As [`Channel::send_text`] and [`Tube::send_text`].
+    pub async fn send_text(&self, text: &str) -> Result<(), RtcError> {
+        match self {
+            Line::Channel(channel) => channel.send_text(text).await,
+            Line::Tube(tube) => tube.send_text(text).await,
+        }
+    }
+
+    /// Sends a binary message; waits while too much is on its way.
+    ///
+    /// # Errors
+    /// As [`Channel::send_binary`] and [`Tube::send_binary`].
+    pub async fn send_binary(&self, data: Bytes) -> Result<(), RtcError> {
+        match self {
+            Line::Channel(channel) => channel.send_binary(data).await,
+            Line::Tube(tube) => tube.send_binary(data).await,
+        }
+    }
+
+    /// The next message; `None` once it is closed and everything was taken that came before. For one consumer. Dropping the
+    /// future loses nothing.
+    pub async fn recv(&self) -> Option<Incoming> {
+        match self {
+            Line::Channel(channel) => channel.recv().await,
+            Line::Tube(tube) => tube.recv().await,
+        }
+    }
+
+    /// Waits until the other side has everything that was sent.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`] when it was closed first.
+    pub async fn drained(&self) -> Result<(), RtcError> {
+        match self {
+            Line::Channel(channel) => channel.drained().await,
+            Line::Tube(tube) => tube.drained().await,
+        }
+    }
+
+    /// Whether messages can be sent, now or later.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Line::Channel(channel) => channel.is_open(),
+            Line::Tube(tube) => !tube.is_closed(),
+        }
+    }
+
+    /// The size of the pieces in which a file is best sent, bytes: [`CHUNK_BYTES`] or a divisor of it.
+    pub fn piece_bytes(&self) -> usize {
+        match self {
+            Line::Channel(channel) => channel.piece_bytes(),
+            Line::Tube(_) => CHUNK_BYTES,
+        }
+    }
+}
