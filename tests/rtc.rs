@@ -13,5 +13,9 @@ mod messages;
 mod pair;
 #[path = "rtc/plane.rs"]
 mod plane;
+#[path = "rtc/restart.rs"]
+mod restart;
 #[path = "rtc/setup.rs"]
 mod setup;
+#[path = "rtc/traffic.rs"]
+mod traffic;
