@@ -164,6 +164,7 @@ fn data_moves_again_on_another_interface() {
             &format!("address add 10.77.0.{}/24 dev {new}", 30 + number),
         );
         scene.ip(FAR, &format!("link set {new} up"));
+        scene.ip(FAR, &format!("address flush dev {old}"));
         scene.ip(FAR, &format!("link set {old} down"));
         scene.restart(by);
         scene.flows();
