@@ -237,9 +237,7 @@ impl Connection {
         let part = async { tokio::time::timeout(DESCRIBE, part).await };
         match self.inner.plane.spawn(part).await {
             Ok(Ok(done)) => done,
-            Ok(Err(_)) => Err(RtcError::Restart(format!(
-                "it takes more than {DESCRIBE:?}"
-            ))),
+            Ok(Err(_)) => Err(RtcError::Slow(DESCRIBE)),
             Err(_) => Err(RtcError::PlaneGone),
         }
     }

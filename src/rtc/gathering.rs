@@ -193,3 +193,41 @@ impl Gathering {
         LIMIT.saturating_sub(begun.map(|begun| begun.elapsed()).unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures_util::poll;
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::rtc::pacing::Relays;
+
+    /// A description of a restart does not wait with what was found by the sockets of before, however late that is told.
+    #[tokio::test]
+    async fn only_what_the_latest_sockets_find_counts() {
+        let shared = Shared::new(
+            Handle::current(),
+            LIMIT,
+            Gathering::new(&[]),
+            Relays::default(),
+        );
+        let gathering = shared.gathering();
+        gathering.bound();
+        let first = gathering.begin();
+        gathering.candidate(CandidateKind::Host);
+        gathering.complete();
+        gathering.enough(&shared, first, false).await.unwrap();
+
+        let again = gathering.begin_again();
+        gathering.complete();
+        let mut waiting = Box::pin(gathering.enough(&shared, again, false));
+        assert!(poll!(&mut waiting).is_pending());
+        gathering.bound();
+        assert!(poll!(&mut waiting).is_pending());
+        gathering.candidate(CandidateKind::Host);
+        assert!(poll!(&mut waiting).is_pending());
+        gathering.complete();
+        waiting.await.unwrap();
+    }
+}
