@@ -230,3 +230,33 @@ async fn who_cannot_count_loses_the_connection() {
         assert_eq!(received, Some(Incoming::Binary(message(1, 0))));
     }
 }
+
+/// Texts and binary messages arrive as what they were, in their order, also those that look like a word of the tube's own, like a
+/// sign of it, or like a keep-alive of the channel; and once the other side has all of them, nothing waits.
+#[tokio::test]
+async fn whatever_is_said_arrives_as_it_was() {
+    let plane = DataPlane::start().unwrap();
+    let ((near, _near_signs), (far, _far_signs)) = (Tube::new(&plane), Tube::new(&plane));
+    let _connection = connect(&plane, &near, &far, 1).await;
+    let close = Word::Close.to_text();
+    let texts = [
+        "", "plain", &close, "\u{1}\u{1}a", "\u{2}KEEP_ALIVE", "KEEP_ALIVE",
+    ];
+    let bytes: [&[u8]; 4] = [b"", b"KEEP_ALIVE", b"\x01text", b"{\"tube\":\"close\"}"];
+    for text in texts {
+        near.send_text(text).await.unwrap();
+    }
+    for bytes in bytes {
+        near.send_binary(Bytes::from_static(bytes)).await.unwrap();
+    }
+    for text in texts {
+        let came = soon("a text", far.recv()).await;
+        assert_eq!(came, Some(Incoming::Text(text.to_owned())));
+    }
+    for bytes in bytes {
+        let came = soon("bytes", far.recv()).await;
+        assert_eq!(came, Some(Incoming::Binary(Bytes::from_static(bytes))));
+    }
+    soon("all is there", near.drained()).await.unwrap();
+    assert!(!near.quiet().1);
+}

@@ -11,6 +11,7 @@ mod carry;
 mod count;
 mod line;
 mod message;
+mod pen;
 mod words;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,7 @@ pub use words::Word;
 
 use count::{Received, Sent};
 use message::Message;
+use pen::Pen;
 
 /// The label of a channel that carries a tube.
 pub const CHANNEL_LABEL: &str = "loaner-tube";
@@ -79,6 +81,7 @@ struct Shared {
     sent: Mutex<Sent>,
     /// There is something to send, or it may be sent.
     pending: Notify,
+    pen: Mutex<Pen>,
     room: Arc<Semaphore>,
     received: watch::Sender<Received>,
     incoming_in: mpsc::UnboundedSender<Held>,
@@ -105,6 +108,7 @@ impl Tube {
             plane: plane.clone(),
             sent: Mutex::default(),
             pending: Notify::new(),
+            pen: Mutex::default(),
             room: Arc::new(Semaphore::new(KEPT_BYTES)),
             received: watch::Sender::default(),
             incoming_in,
@@ -159,7 +163,9 @@ impl Tube {
             room = room => room.map_err(|_| RtcError::Closed)?,
         };
         self.shared.sent().push(message, room);
-        self.shared.pending.notify_one();
+        if !self.shared.write_now() {
+            self.shared.pending.notify_one();
+        }
         Ok(())
     }
 
@@ -233,7 +239,9 @@ impl Tube {
     /// many messages have come.
     pub async fn detach(&self) -> u64 {
         *lock(&self.shared.words) = None;
+        *lock(&self.shared.pen) = Pen::default();
         self.shared.carried.lock().await.shutdown().await;
+        *lock(&self.shared.pen) = Pen::default();
         let mut have = 0;
         let tell = |received: &mut Received| have = received.tell();
         self.shared.received.send_modify(tell);
@@ -253,6 +261,7 @@ impl Tube {
     ) -> Result<(), Impossible> {
         let mut carried = self.shared.carried.lock().await;
         carried.shutdown().await;
+        *lock(&self.shared.pen) = Pen::default();
         self.shared.sent().restart(have)?;
         self.shared.acknowledged.send_replace(());
         let (say, words) = mpsc::channel(QUEUE);

@@ -97,19 +97,28 @@ pub(super) async fn write(shared: Arc<Shared>, channel: Channel, mut words: mpsc
         let word = match words.try_recv() {
             Ok(word) => Some(word),
             Err(_) if shared.has_next() => None,
-            Err(_) => tokio::select! {
-                word = words.recv() => match word {
-                    Some(word) => Some(word),
-                    None => return,
-                },
-                () = shared.pending.notified() => None,
-            },
+            Err(_) => {
+                shared.put_down(&channel);
+                let word = tokio::select! {
+                    word = words.recv() => match word {
+                        Some(word) => Some(word),
+                        None => return,
+                    },
+                    () = shared.pending.notified() => None,
+                };
+                if let Some(begun) = shared.take_up()
+                    && begun.await.is_err()
+                {
+                    return;
+                }
+                word
+            }
         };
         let is_last = word == Some(Word::Close);
         if word.is_none() || is_last {
             // Before a goodbye, everything.
             while let Some(message) = shared.next() {
-                if message.send(&channel).await.is_err() {
+                if message.send(channel.clone()).await.is_err() {
                     return;
                 }
                 if !is_last {

@@ -46,6 +46,14 @@ impl Sent {
         Some(next)
     }
 
+    /// The next message, if it is the only one that the present channel was not given.
+    pub(super) fn only(&mut self) -> Option<Message> {
+        match self.kept.len() - self.written {
+            1 => self.next(),
+            _ => None,
+        }
+    }
+
     /// Whether the present channel was not given everything.
     pub(super) fn has_next(&self) -> bool {
         self.written < self.kept.len()

@@ -39,7 +39,7 @@ impl Message {
     }
 
     /// Gives it to a channel.
-    pub(super) async fn send(self, channel: &Channel) -> Result<(), RtcError> {
+    pub(super) async fn send(self, channel: Channel) -> Result<(), RtcError> {
         match self {
             Message::Binary(bytes) => channel.send_binary(bytes).await,
             // It was made of a text.
