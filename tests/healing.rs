@@ -21,6 +21,8 @@ mod machines;
 mod network;
 #[path = "healing/processes.rs"]
 mod processes;
+#[path = "healing/status.rs"]
+mod status;
 
 use std::time::Duration;
 

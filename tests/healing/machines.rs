@@ -179,6 +179,21 @@ impl Scene {
         stream
     }
 
+    /// What the tunnel says of its tube, to whoever asks on its machine.
+    pub fn status(&self) -> Value {
+        let mut command = Command::new(LOANER);
+        without_settings(&mut command);
+        command.env("XDG_STATE_HOME", self.dir.path().join("tunnel"));
+        let output = command.args(["status", "--json"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let told: Value = serde_json::from_str(&said).unwrap();
+        let mut parts = told["parts"].as_array().unwrap().iter();
+        parts
+            .find(|part| part["chart"] == "tunnel")
+            .unwrap()
+            .clone()
+    }
+
     /// Has packets between client and worker get lost, both ways, or not any more. Neither is told by its system.
     pub fn hole(&self, open: bool) {
         let neighbour = |of: &str, dev: &str| match open {

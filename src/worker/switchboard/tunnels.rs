@@ -276,7 +276,7 @@ impl Worker {
         let listener = ctx.address().recipient();
         let manager = tunnel(settings, &name, vec![listener], |reports| {
             self.plane.spawn(report(signs, reports.clone()));
-            Responder::new(tube.clone(), arrival.clone(), reports)
+            Responder::new(tube.clone(), arrival.clone(), reports, asker.user)
         });
         let network = self.network.subscribe();
         self.plane
