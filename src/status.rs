@@ -10,12 +10,14 @@ mod place;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::WeakRecipient;
 use actix::prelude::*;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 pub use asking::{Answer, ask};
@@ -135,6 +137,8 @@ struct Board {
     /// How many parts there may be until it is looked for those that are gone.
     room: usize,
     said: Option<(String, Instant)>,
+    /// Somebody was announced.
+    first: Rc<Notify>,
 }
 
 thread_local! {
@@ -158,7 +162,14 @@ where
             board.room = FEW.max(board.parts.len() * 2);
         }
         board.parts.push(part);
+        board.first.notify_one();
     });
+}
+
+/// Waits until there is something to tell, for whoever is the only one to wait.
+pub async fn announced() {
+    let first = BOARD.with_borrow(|board| board.first.clone());
+    first.notified().await;
 }
 
 /// Keeps what this process has just said to whoever started it.

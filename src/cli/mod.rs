@@ -31,6 +31,7 @@ mod worker;
 mod workers;
 mod workers_watch;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ use self::exit::{Exit, Failure};
 use self::log_file::LogFile;
 use loaner::actors::session::{HubAccess, Trust};
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
-use loaner::status::Desk;
+use loaner::status::{Desk, announced};
 use loaner::wire::RoomCredentials;
 use loaner::worker::jobs::keeper;
 
@@ -166,17 +167,25 @@ fn serve(
     desk: Option<(&'static str, Vec<PathBuf>)>,
 ) -> Result<(), Failure> {
     actix::System::new().block_on(async {
-        let _desk = desk.and_then(|(name, places)| {
-            let opened = Desk::open(name, &places);
-            // It is of use, and nothing depends on it.
-            opened
-                .inspect_err(
-                    |error| tracing::debug!(%error, "`loaner status` cannot ask this process"),
-                )
-                .ok()
-        });
-        command.await
+        tokio::select! {
+            ended = command => ended,
+            never = told(desk) => match never {},
+        }
     })
+}
+
+/// Says what this process is at to whoever asks, once there is something to tell.
+async fn told(desk: Option<(&'static str, Vec<PathBuf>)>) -> Infallible {
+    let mut _open = None;
+    if let Some((name, places)) = desk {
+        announced().await;
+        let opened = Desk::open(name, &places);
+        // It is of use, and nothing depends on it.
+        _open = opened
+            .inspect_err(|error| tracing::debug!(%error, "`loaner status` cannot ask this process"))
+            .ok();
+    }
+    std::future::pending().await
 }
 
 fn log(args: &Args) -> Result<Option<Arc<LogFile>>, Failure> {
