@@ -17,6 +17,8 @@ mod program;
 mod echo;
 #[path = "healing/machines.rs"]
 mod machines;
+#[path = "healing/nat.rs"]
+mod nat;
 #[path = "healing/network.rs"]
 mod network;
 #[path = "healing/processes.rs"]
