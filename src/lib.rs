@@ -11,6 +11,7 @@
 //! * [`rtc`] **carries**: the only place that names the WebRTC stack.
 //! * [`identity`] keeps who this machine is at a hub.
 //! * [`doctor`] looks at a machine and its way to a hub.
+//! * [`status`] tells others on a machine what a process is at.
 //! * [`tunnel`] keeps a connection through changes of the network.
 //! * [`files`] stream file bytes between channel and disk, beside the actors.
 //! * [`tunnel`] carries TCP connections over a connection.
@@ -26,6 +27,7 @@ pub mod files;
 pub mod hub;
 pub mod identity;
 pub mod rtc;
+pub mod status;
 pub mod tunnel;
 pub mod wire;
 pub mod worker;

@@ -17,10 +17,14 @@ mod program;
 mod echo;
 #[path = "healing/machines.rs"]
 mod machines;
+#[path = "healing/nat.rs"]
+mod nat;
 #[path = "healing/network.rs"]
 mod network;
 #[path = "healing/processes.rs"]
 mod processes;
+#[path = "healing/status.rs"]
+mod status;
 
 use std::time::Duration;
 

@@ -3,9 +3,10 @@
 use actix::prelude::*;
 use tokio::sync::watch;
 
-use super::chart_actor::{ChartActor, Perform};
+use super::chart_actor::{ChartActor, Left, Perform};
 use crate::charts::JobId;
 use crate::charts::availability::{Act, Availability, Status};
+use crate::status::Facts;
 
 /// The status as others may read it. Only the actor writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub type AvailabilityActor = ChartActor<AvailabilityPerformer>;
 impl Perform for AvailabilityPerformer {
     type Chart = Availability;
 
+    const ANNOUNCED: bool = true;
+
     fn perform(&mut self, act: Act, _: &mut Context<ChartActor<Self>>) {
         if let Act::Publish {
             status,
@@ -62,5 +65,17 @@ impl Perform for AvailabilityPerformer {
             });
         }
         self.worker.do_send(Asked(act));
+    }
+
+    fn tell_of(
+        &self,
+        _: &Availability,
+        _: &Left<'_, Availability>,
+        mut facts: Facts,
+    ) -> Option<Facts> {
+        if let Some(job) = &self.published.borrow().job {
+            facts.details.insert("job".to_owned(), job.to_string());
+        }
+        Some(facts)
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
+use crate::charts::outlook::outlook;
 use crate::charts::{Chart, Effect, Out};
+use crate::status::{self, Ask, Facts};
 
 /// What a concrete actor adds to its chart: how its effects are performed.
 pub trait Perform: Sized + Unpin + 'static {
@@ -18,7 +20,24 @@ pub trait Perform: Sized + Unpin + 'static {
 
     /// Called once, when the actor has started and before its first event.
     fn started(&mut self, _ctx: &mut Context<ChartActor<Self>>) {}
+
+    /// Whether who asks what this process is at is told of it.
+    const ANNOUNCED: bool = false;
+
+    /// What is told of it, given what the chart's page says; nothing where there is nothing to tell. `left` says how long a
+    /// timer still runs, if it does.
+    fn tell_of(
+        &self,
+        _chart: &Self::Chart,
+        _left: &Left<'_, Self::Chart>,
+        facts: Facts,
+    ) -> Option<Facts> {
+        Some(facts)
+    }
 }
+
+/// How long a timer of a chart still runs, if it does.
+pub type Left<'a, C> = dyn Fn(&<C as Chart>::Timer) -> Option<Duration> + 'a;
 
 /// An event for a chart.
 pub struct Feed<I>(pub I);
@@ -90,15 +109,21 @@ pub fn start_on<P: Perform>(
     instance: impl Into<String>,
     supervisor: Option<Recipient<Died>>,
 ) -> Addr<ChartActor<P>> {
-    ctx.run(ChartActor {
+    let instance = instance.into();
+    let announced = P::ANNOUNCED.then(|| instance.clone());
+    let addr = ctx.run(ChartActor {
         chart,
         performer,
-        instance: instance.into(),
+        instance,
         out: Out::default(),
         timers: HashMap::new(),
         armed: 0,
         supervisor,
-    })
+    });
+    if let Some(instance) = announced {
+        status::announce(P::Chart::NAME, &instance, &addr);
+    }
+    addr
 }
 
 impl<P: Perform> ChartActor<P> {
@@ -232,6 +257,28 @@ impl<P: Perform> Handler<Observe> for ChartActor<P> {
             state: self.chart.state(),
             timers,
         }
+    }
+}
+
+impl<P: Perform> Handler<Ask> for ChartActor<P> {
+    type Result = MessageResult<Ask>;
+
+    fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
+        let mut facts = Facts {
+            chart: P::Chart::NAME.to_owned(),
+            instance: self.instance.clone(),
+            state: self.chart.state().to_owned(),
+            ..Facts::default()
+        };
+        if let Some(shown) = outlook(&self.chart, |timer| self.left(timer)) {
+            facts.doing = shown.state.about.to_owned();
+            if let Some((after, next)) = shown.next {
+                facts.next_in = Some(after.as_secs_f64());
+                facts.next = Some(next.about.to_owned());
+            }
+        }
+        let left = |timer: &_| self.left(timer);
+        MessageResult(self.performer.tell_of(&self.chart, &left, facts))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use actix::prelude::*;
 
-use super::chart_actor::{ChartActor, Feed, Perform};
+use super::chart_actor::{ChartActor, Feed, Left, Perform};
 use crate::charts::ice_watchdog::{Act, IceWatchdog, Input};
 use crate::rtc::IceState;
+use crate::status::Facts;
 
 /// What the watchdog says of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
@@ -43,6 +44,8 @@ pub fn event_of(state: IceState) -> Option<Input> {
 impl Perform for WatchdogPerformer {
     type Chart = IceWatchdog;
 
+    const ANNOUNCED: bool = true;
+
     fn perform(&mut self, act: Act, ctx: &mut Context<ChartActor<Self>>) {
         match act {
             Act::LookAtIce => {
@@ -54,5 +57,15 @@ impl Perform for WatchdogPerformer {
             Act::ReportRecovered => self.peer.do_send(Verdict::Recovered),
             Act::ResetConnection => self.peer.do_send(Verdict::Reset),
         }
+    }
+
+    /// A healthy connection speaks for itself.
+    fn tell_of(
+        &self,
+        chart: &IceWatchdog,
+        _: &Left<'_, IceWatchdog>,
+        facts: Facts,
+    ) -> Option<Facts> {
+        chart.is_suspicious().then_some(facts)
     }
 }

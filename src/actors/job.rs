@@ -171,6 +171,8 @@ impl JobPerformer {
 impl Perform for JobPerformer {
     type Chart = Job;
 
+    const ANNOUNCED: bool = true;
+
     fn perform(&mut self, act: Act, ctx: &mut Context<ChartActor<Self>>) {
         self.note(&act);
         match act {

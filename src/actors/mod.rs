@@ -16,4 +16,4 @@ pub mod submission;
 pub mod transfer;
 pub mod tunnel;
 
-pub use chart_actor::{ChartActor, Died, Feed, Observe, Observed, Perform, start, start_on};
+pub use chart_actor::{ChartActor, Died, Feed, Left, Observe, Observed, Perform, start, start_on};

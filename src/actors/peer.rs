@@ -228,6 +228,8 @@ impl PeerPerformer {
 impl Perform for PeerPerformer {
     type Chart = Peer;
 
+    const ANNOUNCED: bool = true;
+
     fn perform(&mut self, act: Act, ctx: &mut Context<ChartActor<Self>>) {
         match act {
             Act::SendOffer | Act::SendAnswer => self.open(ctx),

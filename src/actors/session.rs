@@ -6,6 +6,7 @@ mod error;
 mod http;
 mod sign_in;
 pub(crate) mod socket;
+mod told;
 
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,11 @@ pub use self::http::{HubUrl, HubUrlError};
 pub use self::sign_in::sign_in;
 pub(crate) use self::sign_in::sign_in_as;
 use self::socket::{Outgoing, SocketEvent};
-use super::chart_actor::{ChartActor, Feed, Perform};
+use super::chart_actor::{ChartActor, Feed, Left, Perform};
 use crate::charts::Chart as _;
-use crate::charts::session::{Act, Input, Session, Why};
-use crate::wire::{FromHub, HubError, Register, RegisteredAuth, RoomCredentials, SignIn, ToHub};
+use crate::charts::session::{Act, Input, Session};
+use crate::status::Facts;
+use crate::wire::{FromHub, Register, RegisteredAuth, RoomCredentials, SignIn, ToHub};
 
 /// An identity token lives for an hour at least; older than this, it is renewed at the next reconnect.
 const TOKEN_FRESH: Duration = Duration::from_secs(50 * 60);
@@ -68,6 +70,8 @@ pub struct SessionPerformer {
     /// The number of the current socket: what an older one still says is not heard.
     socket: u64,
     registrations: u64,
+    /// How often it was down since it was up.
+    downs: u32,
     error: Option<SessionError>,
 }
 
@@ -96,6 +100,7 @@ pub fn session(
         outbox: None,
         socket: 0,
         registrations: 0,
+        downs: 0,
         error: None,
     };
     let addr = super::start(chart, performer, instance, supervisor);
@@ -225,18 +230,12 @@ impl SessionPerformer {
             back.do_send(Feed(Input::CleanedUp));
         });
     }
-
-    fn why(error: &HubError) -> Why {
-        match error.reason.as_deref() {
-            Some("Invalid token") => Why::Identity,
-            Some("Room not found" | "Room expired") => Why::Room,
-            _ => Why::Other,
-        }
-    }
 }
 
 impl Perform for SessionPerformer {
     type Chart = Session;
+
+    const ANNOUNCED: bool = true;
 
     fn perform(&mut self, act: Act, ctx: &mut Context<ChartActor<Self>>) {
         match act {
@@ -244,8 +243,11 @@ impl Perform for SessionPerformer {
             Act::CreateRoom => self.create_room(ctx),
             Act::OpenSocket => self.open_socket(ctx),
             Act::SendRegister => self.register(),
-            Act::ReportUp => self.error = None,
-            Act::ReportDown => self.owner.do_send(SessionNews::Down),
+            Act::ReportUp => (self.error, self.downs) = (None, 0),
+            Act::ReportDown => {
+                self.downs = self.downs.saturating_add(1);
+                self.owner.do_send(SessionNews::Down);
+            }
             Act::DropSocket => {
                 self.socket += 1;
                 self.outbox = None;
@@ -260,6 +262,10 @@ impl Perform for SessionPerformer {
                 self.owner.do_send(SessionNews::Failed(error));
             }
         }
+    }
+
+    fn tell_of(&self, chart: &Session, _: &Left<'_, Session>, facts: Facts) -> Option<Facts> {
+        Some(self.add_to(chart, facts))
     }
 }
 
@@ -361,7 +367,7 @@ impl SessionActor {
             {
                 let performer = self.performer();
                 performer.failed(SessionError::Refused(error.to_string()));
-                let why = SessionPerformer::why(&error);
+                let why = error::why(&error);
                 self.feed(
                     &Input::Refused {
                         why,

@@ -22,6 +22,8 @@ pub type SubmissionActor = ChartActor<SubmissionPerformer>;
 impl Perform for SubmissionPerformer {
     type Chart = Submission;
 
+    const ANNOUNCED: bool = true;
+
     fn perform(&mut self, act: Act, _: &mut Context<ChartActor<Self>>) {
         self.client.do_send(Wanted(act));
     }

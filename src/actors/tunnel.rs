@@ -9,10 +9,12 @@ use futures_util::future::LocalBoxFuture;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::chart_actor::{ChartActor, Died, Feed, Perform, start_on};
+use super::chart_actor::{ChartActor, Died, Feed, Left, Perform, start_on};
+use crate::charts::Chart as _;
 use crate::charts::tunnel::{
-    Act, Change, Input, Ledger, Public, Reason, Refusal, Settings, Status, Tunnel,
+    Act, Change, Input, Ledger, Public, Reason, Refusal, Settings, Status, Timer, Tunnel,
 };
+use crate::status::{Facts, Path};
 
 /// Why a carrier could not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -45,6 +47,14 @@ pub trait Carrier: Unpin + 'static {
     fn hold(&mut self, held: bool);
     /// Closes everything; does not wait for it.
     fn close(&mut self, reason: Reason);
+    /// Whom the tube is with, if that is known.
+    fn peer(&self) -> Option<String> {
+        None
+    }
+    /// How the present connection goes, if that is known.
+    fn path(&self) -> Option<Path> {
+        None
+    }
 }
 
 /// An event that belongs to a generation: of a description, a ping, or a connection (then the one that it was made or
@@ -125,6 +135,10 @@ pub struct TunnelPerformer<C> {
     doing: Option<SpawnHandle>,
     /// The generation of what is being done.
     generation: u64,
+    /// When the first ping of this generation was sent that has no answer yet.
+    asked: Option<Instant>,
+    /// How long the last answer took.
+    round_trip: Option<Duration>,
 }
 
 /// The actor of `tunnel`.
@@ -149,6 +163,8 @@ pub fn tunnel<C: Carrier>(
         refused: None,
         doing: None,
         generation: 1,
+        asked: None,
+        round_trip: None,
     };
     start_on(ctx, Tunnel::new(settings), performer, tube, supervisor)
 }
@@ -165,6 +181,19 @@ impl<C: Carrier> TunnelPerformer<C> {
             let tube = self.tube.clone();
             listener.do_send(Told { tube, news });
         }
+    }
+
+    /// A ping of the present generation was answered.
+    fn answered(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            self.round_trip = Some(asked.elapsed());
+        }
+    }
+
+    /// From now on, what is done is of this generation.
+    fn begin(&mut self, generation: u64) {
+        self.generation = generation;
+        (self.asked, self.round_trip) = (None, None);
     }
 
     /// Has the carrier do something instead of what it was doing.
@@ -191,6 +220,8 @@ impl<C: Carrier> TunnelPerformer<C> {
 impl<C: Carrier> Perform for TunnelPerformer<C> {
     type Chart = Tunnel;
 
+    const ANNOUNCED: bool = true;
+
     fn perform(&mut self, act: Act, ctx: &mut Context<ChartActor<Self>>) {
         let now = self.now();
         self.ledger.note(now, &act);
@@ -200,12 +231,12 @@ impl<C: Carrier> Perform for TunnelPerformer<C> {
                 self.start(deed, None, ctx);
             }
             Act::Offer { generation } => {
-                self.generation = generation;
+                self.begin(generation);
                 let deed = self.carrier.offer(generation);
                 self.start(deed, Some(Input::OfferReady), ctx);
             }
             Act::Rebuild { generation } => {
-                self.generation = generation;
+                self.begin(generation);
                 let deed = self.carrier.rebuild(generation);
                 self.start(deed, None, ctx);
             }
@@ -213,7 +244,7 @@ impl<C: Carrier> Perform for TunnelPerformer<C> {
                 generation,
                 rebuild,
             } => {
-                self.generation = generation;
+                self.begin(generation);
                 let deed = self.carrier.answer(generation, rebuild);
                 self.start(deed, None, ctx);
             }
@@ -225,7 +256,10 @@ impl<C: Carrier> Perform for TunnelPerformer<C> {
                 generation,
                 rebuild,
             } => self.carrier.ask(generation, rebuild),
-            Act::Ping { generation } => self.carrier.ping(generation),
+            Act::Ping { generation } => {
+                self.asked.get_or_insert_with(Instant::now);
+                self.carrier.ping(generation);
+            }
             Act::Look => {
                 let (silent, busy) = self.carrier.quiet();
                 ctx.notify(Feed(Input::Quiet { silent, busy }));
@@ -247,11 +281,44 @@ impl<C: Carrier> Perform for TunnelPerformer<C> {
             Act::AttemptFailed | Act::WaiveBackoff => {}
         }
     }
+
+    fn tell_of(&self, chart: &Tunnel, left: &Left<'_, Tunnel>, mut facts: Facts) -> Option<Facts> {
+        let left = read(left);
+        let status = chart.status(&self.ledger, self.now(), left);
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        facts.state = status.public.to_string();
+        facts.doing = status.doing.to_owned();
+        facts.attempt = status.attempt;
+        facts.next_in = seconds(status.next_in);
+        facts.next = status.next.map(str::to_owned);
+        facts.gives_up_in = seconds(status.gives_up_in);
+        facts.then = status.then.map(str::to_owned);
+        facts.path = self.carrier.path();
+        facts.round_trip = seconds(self.round_trip);
+        let peer = self.carrier.peer().map(|peer| ("peer".to_owned(), peer));
+        facts.details.extend(peer);
+        Some(facts)
+    }
+}
+
+/// Reads all timers before the time is read: else one would seem to fire a moment before the ledger lets it go on.
+fn read(left: &Left<'_, Tunnel>) -> impl Fn(Timer) -> Option<Duration> + use<> {
+    let running: Vec<_> = Tunnel::timers()
+        .into_iter()
+        .filter_map(|timer| Some((timer, left(&timer)?)))
+        .collect();
+    move |timer| {
+        let found = running.iter().find(|(running, _)| *running == timer);
+        found.map(|(_, left)| *left)
+    }
 }
 
 impl<C: Carrier> TunnelActor<C> {
     fn take(&mut self, generation: u64, event: Input, ctx: &mut Context<Self>) {
         let event = self.chart().judge(generation, event);
+        if event == Input::Pong {
+            self.performer().answered();
+        }
         self.feed(&event, ctx);
     }
 }
@@ -280,10 +347,11 @@ impl<C: Carrier> Handler<AskStatus> for TunnelActor<C> {
     type Result = Report;
 
     fn handle(&mut self, _: AskStatus, _: &mut Self::Context) -> Report {
+        let left = read(&|timer| self.left(timer));
         let performer = self.performer();
         let (now, stale) = (performer.now(), performer.stale);
         let ledger = performer.ledger.clone();
-        let status = self.chart().status(&ledger, now, |timer| self.left(&timer));
+        let status = self.chart().status(&ledger, now, left);
         Report { status, stale }
     }
 }

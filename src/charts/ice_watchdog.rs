@@ -165,6 +165,14 @@ impl IceWatchdog {
     pub fn new() -> Self {
         Self::with(Rules)
     }
+
+    /// Whether the path is gone for now.
+    pub fn is_suspicious(&self) -> bool {
+        match self.0.state() {
+            State::Suspect {} => true,
+            State::Quiet {} | State::Reset {} | State::Ended {} => false,
+        }
+    }
 }
 
 impl Default for IceWatchdog {

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod job;
 pub mod keep_alive;
 pub mod machine;
+pub mod outlook;
 pub mod peer;
 pub mod session;
 pub mod submission;

@@ -6,11 +6,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use loaner::actors::session::HubUrl;
 
 use loaner::client::WorkerInput;
+use loaner::status::places;
 use loaner::worker::quantity::{Bytes, Span};
 
 pub use super::hub_args::HubArgs;
 pub use super::job_args::{EndArgs, FetchArgs, JobsArgs, LogsArgs, RoomOptions, Target};
 use super::log_file::Place;
+pub use super::status_args::StatusArgs;
 pub use super::tunnel_args::TunnelArgs;
 
 /// Lends a GPU across the internet: a worker registers with a hub, a client finds it there, and the two connect
@@ -62,6 +64,8 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Reach a program at the worker, such as Jupyter, TensorBoard or SSH, by a port of this machine.
     Tunnel(TunnelArgs),
+    /// Show what workers, runs and tunnels of this machine are at: their connections, and what becomes of those that are lost.
+    Status(StatusArgs),
     /// Show what came while nobody was there: how jobs ended, and what became of reservations.
     Inbox(InboxArgs),
     /// Show who this machine is at a hub, or make another machine a device of the same user.
@@ -80,6 +84,18 @@ impl Command {
     /// Whether it runs until it is stopped.
     pub fn is_server(&self) -> bool {
         matches!(self, Command::Hub(_) | Command::Worker(_))
+    }
+
+    /// What a process that stays is called, and where others may ask what it is at.
+    pub fn desk(&self) -> Option<(&'static str, Vec<PathBuf>)> {
+        let (name, at) = match self {
+            Command::Worker(worker) if !worker.drain => ("worker", &worker.at),
+            Command::Run(run) => ("run", &run.target.at),
+            Command::Tunnel(tunnel) => ("tunnel", &tunnel.target.at),
+            Command::Logs(logs) if logs.follow => ("logs", &logs.target.at),
+            _ => return None,
+        };
+        Some((name, places(at.state_dir.as_deref())))
     }
 
     /// The file that its log goes to, as lines of JSON or not, of those that run until they are stopped.

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use loaner::client::{Lines, Visit, VisitError, VisitNews};
+use loaner::status::said;
 use loaner::wire::own::OwnText;
 use serde_json::json;
 
@@ -81,7 +82,10 @@ pub async fn run(args: LogsArgs, json: bool) -> Result<(), Failure> {
                     return Err(failure(error));
                 };
                 let error = printable(&error.to_string());
-                eprintln!("{error}; trying again in {wait} s, from offset {}", log.at);
+                let at = log.at;
+                let news = format!("{error}; trying again in {wait} s, from offset {at}");
+                eprintln!("{news}");
+                said(&news);
                 tokio::select! {
                     () = tokio::time::sleep(Duration::from_secs(*wait)) => {}
                     () = signals.next() => return stopped(),

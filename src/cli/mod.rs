@@ -22,6 +22,8 @@ mod logs;
 mod man;
 mod run;
 mod service;
+mod status;
+mod status_args;
 mod tunnel;
 mod tunnel_args;
 mod ui;
@@ -29,11 +31,14 @@ mod worker;
 mod workers;
 mod workers_watch;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
@@ -42,6 +47,7 @@ use self::exit::{Exit, Failure};
 use self::log_file::LogFile;
 use loaner::actors::session::{HubAccess, Trust};
 use loaner::identity::{IdentityError, Keeper, default_state_dir};
+use loaner::status::{Desk, announced};
 use loaner::wire::RoomCredentials;
 use loaner::worker::jobs::keeper;
 
@@ -132,29 +138,54 @@ fn trust(at: &HubOptions) -> Result<Trust, Failure> {
 
 fn dispatch(args: Args) -> Result<(), Failure> {
     let json = args.json;
-    match args.command {
-        Command::Hub(options) => serve(hub::run(*options, json)),
-        Command::Worker(options) => serve(worker::run(options, json)),
-        Command::Run(options) => serve(run::run(options, json)),
-        Command::Workers(options) => serve(workers::run(options, json)),
-        Command::Jobs(options) => serve(jobs::run(options, json)),
-        Command::Logs(options) => serve(logs::run(options, json)),
-        Command::Stop(options) => serve(end::run(options, end::How::Stop, json)),
-        Command::Cancel(options) => serve(end::run(options, end::How::Cancel, json)),
-        Command::Fetch(options) => serve(fetch::run(options, json)),
-        Command::Tunnel(options) => serve(tunnel::run(options, json)),
-        Command::Inbox(options) => serve(inbox::run(options, json)),
-        Command::Identity(options) => serve(identity::run(options, json)),
-        Command::Doctor(options) => serve(doctor::run(options, json)),
-        Command::Completions(options) => completions::run(&options),
-        Command::Man(options) => man::run(&options),
-        Command::Charts(options) => charts::run(&options),
-    }
+    let desk = args.command.desk();
+    let command = match args.command {
+        Command::Hub(options) => hub::run(*options, json).boxed_local(),
+        Command::Worker(options) => worker::run(options, json).boxed_local(),
+        Command::Run(options) => run::run(options, json).boxed_local(),
+        Command::Workers(options) => workers::run(options, json).boxed_local(),
+        Command::Jobs(options) => jobs::run(options, json).boxed_local(),
+        Command::Logs(options) => logs::run(options, json).boxed_local(),
+        Command::Stop(options) => end::run(options, end::How::Stop, json).boxed_local(),
+        Command::Cancel(options) => end::run(options, end::How::Cancel, json).boxed_local(),
+        Command::Fetch(options) => fetch::run(options, json).boxed_local(),
+        Command::Tunnel(options) => tunnel::run(options, json).boxed_local(),
+        Command::Status(options) => status::run(options, json).boxed_local(),
+        Command::Inbox(options) => inbox::run(options, json).boxed_local(),
+        Command::Identity(options) => identity::run(options, json).boxed_local(),
+        Command::Doctor(options) => doctor::run(options, json).boxed_local(),
+        Command::Completions(options) => return completions::run(&options),
+        Command::Man(options) => return man::run(&options),
+        Command::Charts(options) => return charts::run(&options),
+    };
+    serve(command, desk)
 }
 
 /// Actors live on one thread; connections, files and processes have a runtime of their own.
-fn serve(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    actix::System::new().block_on(command)
+fn serve(
+    command: impl Future<Output = Result<(), Failure>>,
+    desk: Option<(&'static str, Vec<PathBuf>)>,
+) -> Result<(), Failure> {
+    actix::System::new().block_on(async {
+        tokio::select! {
+            ended = command => ended,
+            never = told(desk) => match never {},
+        }
+    })
+}
+
+/// Says what this process is at to whoever asks, once there is something to tell.
+async fn told(desk: Option<(&'static str, Vec<PathBuf>)>) -> Infallible {
+    let mut _open = None;
+    if let Some((name, places)) = desk {
+        announced().await;
+        let opened = Desk::open(name, &places);
+        // It is of use, and nothing depends on it.
+        _open = opened
+            .inspect_err(|error| tracing::debug!(%error, "`loaner status` cannot ask this process"))
+            .ok();
+    }
+    std::future::pending().await
 }
 
 fn log(args: &Args) -> Result<Option<Arc<LogFile>>, Failure> {

@@ -7,6 +7,7 @@ use loaner::client::{
     TunnelError, TunnelNews, Tunnels, VisitConfig, VisitError, list_workers, takes_tubes,
 };
 use loaner::rtc::{DataPlane, RtcConfig};
+use loaner::status::said;
 use loaner::tunnel::forward::{Forward, Reason};
 use loaner::wire::{PeerInfo, RoomCredentials};
 use loaner::worker::jobs::disk::human;
@@ -242,6 +243,9 @@ impl Show {
 
     /// An event for programs, or else a line for people on standard error.
     fn say(&self, event: &serde_json::Value, text: &str) {
+        if !text.is_empty() {
+            said(text);
+        }
         match self.json {
             true => print(true, event, String::new),
             false => self.bar.suspend(|| eprintln!("{text}")),

@@ -260,6 +260,12 @@ proptest! {
         if let Some(next) = status.next_in {
             let alone = history.left_alone(next);
             prop_assert!(alone.moments.len() > history.moments.len());
+            let first = |timer| left(timer).is_none_or(|left| left > next);
+            if first(Timer::Patience) && first(Timer::Detach) {
+                let left = |timer| alone.moments.last().unwrap().running.get(&timer).copied();
+                let then = chart(&alone).status(&ledger(&alone), alone.now, left);
+                prop_assert_eq!(status.next.unwrap_or(status.doing), then.doing);
+            }
         }
         if status.public == Public::Reconnecting {
             let patience = status.gives_up_in.unwrap();

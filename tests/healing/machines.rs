@@ -34,7 +34,7 @@ pub struct Machine {
 
 impl Machine {
     /// With this interface, which is taken from here, and its address.
-    fn new(link: &'static str, address: &str) -> Machine {
+    pub fn new(link: &'static str, address: &str) -> Machine {
         let mut holder = Command::new("unshare")
             .args(["--net", "sh", "-c", "echo ready; exec sleep 3600"])
             .stdout(Stdio::piped())
@@ -109,7 +109,7 @@ pub struct Scene {
 impl Scene {
     /// Hub and worker on one machine.
     pub fn start() -> Scene {
-        Scene::with(None)
+        Scene::of(Machine::new(LINK, THERE), None)
     }
 
     /// Each on a machine of its own, in one network. The worker's interface is `lan`.
@@ -126,12 +126,13 @@ impl Scene {
         ] {
             ip(line);
         }
-        Scene::with(Some(Machine::new("hubs-end", APART)))
+        let apart = Machine::new("hubs-end", APART);
+        Scene::of(Machine::new(LINK, THERE), Some(apart))
     }
 
-    fn with(apart: Option<Machine>) -> Scene {
+    /// With this machine of the client's.
+    pub fn of(client: Machine, apart: Option<Machine>) -> Scene {
         let dir = tempfile::tempdir().unwrap();
-        let client = Machine::new(LINK, THERE);
         let at = if apart.is_some() { APART } else { HERE };
         let (hub, url) = hub(apart.as_ref(), dir.path(), &format!("{at}:0"));
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -177,6 +178,21 @@ impl Scene {
         let (stream, _) = accepted.unwrap();
         stream.set_nonblocking(false).unwrap();
         stream
+    }
+
+    /// What the tunnel says of its tube, to whoever asks on its machine.
+    pub fn status(&self) -> Value {
+        let mut command = Command::new(LOANER);
+        without_settings(&mut command);
+        command.env("XDG_STATE_HOME", self.dir.path().join("tunnel"));
+        let output = command.args(["status", "--json"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let told: Value = serde_json::from_str(&said).unwrap();
+        let mut parts = told["parts"].as_array().unwrap().iter();
+        parts
+            .find(|part| part["chart"] == "tunnel")
+            .unwrap()
+            .clone()
     }
 
     /// Has packets between client and worker get lost, both ways, or not any more. Neither is told by its system.

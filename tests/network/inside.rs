@@ -15,7 +15,7 @@ use crate::namespace::Net;
 use crate::program::PATIENCE;
 
 /// Set where a test has its namespace.
-const INSIDE: &str = "NETWORK_TEST_INSIDE";
+pub const INSIDE: &str = "NETWORK_TEST_INSIDE";
 
 /// Runs this program again with one test, in a namespace of its own, and there what the test is about.
 pub fn run_inside(test: &str, body: impl AsyncFnOnce()) {

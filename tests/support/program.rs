@@ -32,6 +32,8 @@ pub fn without_settings(command: &mut Command) {
             command.env_remove(name);
         }
     }
+    // Nobody shall find it by `loaner status` who does not look for it.
+    command.env_remove("XDG_RUNTIME_DIR");
 }
 
 /// What a process has said so far.

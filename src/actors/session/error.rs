@@ -1,5 +1,8 @@
 //! Why there is no session.
 
+use crate::charts::session::Why;
+use crate::wire::HubError;
+
 /// Why a session never began, or what failed last.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
@@ -47,4 +50,13 @@ pub enum SessionError {
     /// A step took too long.
     #[error("the hub at {0} did not answer in time")]
     Timeout(String),
+}
+
+/// Why the hub refused a registration.
+pub(super) fn why(error: &HubError) -> Why {
+    match error.reason.as_deref() {
+        Some("Invalid token") => Why::Identity,
+        Some("Room not found" | "Room expired") => Why::Room,
+        _ => Why::Other,
+    }
 }

@@ -3,6 +3,26 @@
 use super::{Act, Input, Next, Out, Session, State, Timer, Why};
 use crate::charts::machine::{Chart, chart_core};
 
+impl Session {
+    /// What becomes of it in the end, while it is not registered.
+    pub fn in_the_end(&self) -> Option<&'static str> {
+        match self.0.state() {
+            State::Registered {} | State::Closing { .. } | State::Closed {} | State::Failed {} => {
+                None
+            }
+            State::Offline {}
+            | State::SigningIn {}
+            | State::JoiningRoom {}
+            | State::Connecting {}
+            | State::Registering {}
+            | State::BackingOff { .. } => Some(match self.0.inner().ever_registered {
+                true => "it is tried again for as long as it takes",
+                false => "where it fails at first, it is not tried again",
+            }),
+        }
+    }
+}
+
 impl Chart for Session {
     const NAME: &'static str = "session";
     const ABOUT: &'static str = "The way to the hub: sign in, make or join a room, connect, register; \

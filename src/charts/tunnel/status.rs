@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Ledger, Public, Reason, Session, State, Timer, Tunnel};
+use super::{Act, Input, Ledger, Out, Public, Reason, Session, State, Timer, Tunnel};
+use crate::charts::{Chart as _, Effect};
 
 /// What a tube does at the moment, and what comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +14,12 @@ pub struct Status {
     pub doing: &'static str,
     /// How many attempts to bring it back count at the moment.
     pub attempts: u32,
+    /// Which attempt, of those that count, is being made or waited for.
+    pub attempt: Option<u32>,
     /// How long until the next step, at the latest.
     pub next_in: Option<Duration>,
+    /// What it does then, unless something happens before, in words.
+    pub next: Option<&'static str>,
     /// How long until it is given up.
     pub gives_up_in: Option<Duration>,
     /// What happens then.
@@ -79,13 +84,71 @@ impl Tunnel {
                 (None, None)
             }
         };
+        let attempts = ledger.attempts(now);
+        let step = self.step().and_then(|timer| Some((timer, left(timer)?)));
+        let next = step.and_then(|(timer, after)| {
+            let older = left(Timer::Young).filter(|left| *left <= after);
+            self.next(ledger, now + after, timer, older.is_some())
+        });
         Status {
             public: self.public(),
             doing: self.doing(),
-            attempts: ledger.attempts(now),
-            next_in: self.step().and_then(left),
+            attempts,
+            attempt: self.attempt(attempts),
+            next_in: step.map(|(_, after)| after),
+            next,
             gives_up_in,
             then,
+        }
+    }
+
+    /// What is done once this timer has fired, when the loss may have grown `older` than an ICE restart can mend. It is not
+    /// said anywhere: a copy of the chart shows it.
+    fn next(
+        &self,
+        ledger: &Ledger,
+        now: Duration,
+        timer: Timer,
+        older: bool,
+    ) -> Option<&'static str> {
+        let (mut chart, mut ledger) = (self.clone(), ledger.clone());
+        if older {
+            chart.dispatch(&Input::Fired(Timer::Young), &mut Out::default());
+        }
+        let mut event = Some(Input::Fired(timer));
+        for _ in 0..MOST_STEPS {
+            let Some(input) = event.take() else { break };
+            let mut out = Out::default();
+            chart.dispatch(&input, &mut out);
+            for effect in out.drain() {
+                match effect {
+                    Effect::Act(Act::Weigh) => event = Some(Input::Weighed(ledger.weigh(now))),
+                    Effect::Act(act) => ledger.note(now, &act),
+                    Effect::Arm(timer, Duration::ZERO) => event = Some(Input::Fired(timer)),
+                    Effect::Arm(..) | Effect::Cancel(_) => {}
+                }
+            }
+        }
+        Some(chart.doing()).filter(|next| *next != self.doing())
+    }
+
+    /// Which attempt is being made or waited for, where so many were made.
+    fn attempt(&self, made: u32) -> Option<u32> {
+        match self.0.state() {
+            State::Backoff { n, .. } => Some(*n),
+            State::Offering {}
+            | State::AwaitingAnswer {}
+            | State::AwaitingOffer { .. }
+            | State::Checking {}
+            | State::Rebuilding { .. } => Some(made),
+            State::Initializing {}
+            | State::Connecting {}
+            | State::Connected { .. }
+            | State::Degraded { .. }
+            | State::Grace { .. }
+            | State::WaitingForNetwork {}
+            | State::Failed { .. }
+            | State::Terminated { .. } => None,
         }
     }
 
@@ -135,6 +198,9 @@ impl Tunnel {
         }
     }
 }
+
+/// How many steps follow each other without a wait, at the most: an attempt fails, the loss is looked at, the ledger is asked.
+const MOST_STEPS: usize = 4;
 
 const UNTIL_RESTARTED: &str =
     "it is given up, until it is restarted by hand or the network comes back";

@@ -211,6 +211,10 @@ impl Carrier for Initiator {
         self.tube.hold(held);
     }
 
+    fn peer(&self) -> Option<String> {
+        Some(self.config.worker.clone())
+    }
+
     fn close(&mut self, reason: Reason) {
         let (tube, kept) = (self.tube.clone(), self.kept.clone());
         actix::spawn(async move {

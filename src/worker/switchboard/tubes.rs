@@ -290,7 +290,7 @@ impl Worker {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         tracing::info!(link = %id, user = link.user, tube = name, "a tube begins");
-        let purpose = link.purpose;
+        let (purpose, whose) = (link.purpose, link.user.clone());
         let (tube, signs) = Tube::new(&self.plane);
         let arrival = Arrival::default();
         let begun = Word::Begun {
@@ -309,7 +309,7 @@ impl Worker {
         let supervisor = Some(ctx.address().recipient());
         let manager = tunnel(settings, &name, vec![listener], supervisor, |reports| {
             self.plane.spawn(report(signs, reports.clone()));
-            Responder::new(tube.clone(), arrival.clone(), reports)
+            Responder::new(tube.clone(), arrival.clone(), reports, whose)
         });
         let network = self.network.subscribe();
         self.plane

@@ -49,14 +49,17 @@ pub(super) struct Responder {
     tube: Tube,
     arrival: Arrival,
     reports: Recipient<Of>,
+    /// Whose it is.
+    user: String,
 }
 
 impl Responder {
-    pub(super) fn new(tube: Tube, arrival: Arrival, reports: Recipient<Of>) -> Self {
+    pub(super) fn new(tube: Tube, arrival: Arrival, reports: Recipient<Of>, user: String) -> Self {
         Responder {
             tube,
             arrival,
             reports,
+            user,
         }
     }
 
@@ -116,6 +119,10 @@ impl Carrier for Responder {
 
     fn hold(&mut self, held: bool) {
         self.tube.hold(held);
+    }
+
+    fn peer(&self) -> Option<String> {
+        Some(self.user.clone()).filter(|user| !user.is_empty())
     }
 
     fn close(&mut self, reason: Reason) {
