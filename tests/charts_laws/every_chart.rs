@@ -1,12 +1,14 @@
 //! What holds of every chart (the rules of the charts: every pair is decided, every state has its deadline).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use loaner::charts::availability::Availability;
 use loaner::charts::hub_connection::HubConnection;
 use loaner::charts::ice_watchdog::IceWatchdog;
 use loaner::charts::job::Job;
 use loaner::charts::keep_alive::KeepAlive;
+use loaner::charts::outlook::outlook;
 use loaner::charts::peer::Peer;
 use loaner::charts::session::Session;
 use loaner::charts::submission::Submission;
@@ -86,6 +88,25 @@ fn nothing_comes_after_a_final_state<C: Chart>(history: &History<C>) -> Law {
     Ok(())
 }
 
+/// Where a deadline leads is what a person was told before.
+fn what_follows_is_told<C: Chart>(history: &History<C>) -> Law {
+    for pair in history.moments.windows(2) {
+        let (before, after) = (&pair[0], &pair[1]);
+        let Some(fired) = after.fired() else { continue };
+        let left = |timer: &C::Timer| (*timer == fired).then_some(Duration::ZERO);
+        let told = outlook(&before.chart, left).unwrap();
+        prop_assert_eq!(told.state.name, before.to);
+        let next = told.next.map(|(_, next)| next.name);
+        match spec::<C>(before.to) {
+            Bound::Timer(name) if format!("{fired:?}") == name => {
+                prop_assert_eq!(next.unwrap_or(before.to), after.to);
+            }
+            _ => prop_assert_eq!(next, None),
+        }
+    }
+    Ok(())
+}
+
 /// The laws would hold of nothing if the histories were poor: together they see every state and every effect.
 fn histories_are_rich<C: Subject>(acts: &[&str]) {
     let mut runner = TestRunner::deterministic();
@@ -137,6 +158,11 @@ macro_rules! every_chart {
                 #[test]
                 fn nothing_comes_after_a_final_state(history in histories::<$chart>()) {
                     super::nothing_comes_after_a_final_state(&history)?;
+                }
+
+                #[test]
+                fn what_follows_is_told(history in histories::<$chart>()) {
+                    super::what_follows_is_told(&history)?;
                 }
             }
         }
