@@ -15,7 +15,7 @@ use super::Told;
 use super::place::check;
 
 /// How long a process may take to answer.
-const PROCESS: Duration = Duration::from_secs(3);
+const PROCESS: Duration = Duration::from_secs(5);
 /// The longest answer, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
 /// The most processes that are asked.
@@ -30,7 +30,7 @@ pub struct Answer {
     pub told: Result<Told, &'static str>,
 }
 
-/// Asks all processes of this user that listen in one of these directories, at the same time, and within three seconds. What
+/// Asks all processes of this user that listen in one of these directories, at the same time, and within five seconds. What
 /// was left there by one that is gone is removed.
 pub async fn ask(places: &[PathBuf]) -> Vec<Answer> {
     let found = places.iter().filter(|place| check(place).is_ok());
