@@ -19,7 +19,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::foreign::Foreign;
+use crate::memory::{field_of, peak_of};
 
+/// Where a hub listens unless said otherwise.
+const LOOPBACK: &str = "127.0.0.1";
 /// Longer than anything takes, on a slow disk too.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a process may take to end when it is asked to.
@@ -41,8 +44,13 @@ pub struct Process {
 impl Process {
     /// Starts `loaner --json`, without the caller's settings. Its log goes to a file in `dir`.
     fn start(dir: &Path, name: &str, args: &[&OsStr]) -> Result<Process> {
+        Self::start_by(&[], dir, name, args)
+    }
+
+    /// The same, by a command that runs it.
+    fn start_by(by: &[String], dir: &Path, name: &str, args: &[&OsStr]) -> Result<Process> {
         let args: Vec<&OsStr> = args.iter().copied().chain(["--json".as_ref()]).collect();
-        let mut process = Self::spawn(dir, name, &args, Stdio::piped())?;
+        let mut process = Self::spawn(by, dir, name, &args, Stdio::piped())?;
         let output = process.child.stdout.take().context("it has no output")?;
         let mut lines = BufReader::new(output).lines();
         let (heard, events) = mpsc::unbounded_channel();
@@ -58,10 +66,22 @@ impl Process {
         Ok(process)
     }
 
-    /// Starts `loaner`, with its output somewhere.
-    fn spawn(dir: &Path, name: &str, args: &[&OsStr], output: Stdio) -> Result<Process> {
+    /// Starts `loaner`, by another command if there is one, with its output somewhere.
+    fn spawn(
+        by: &[String],
+        dir: &Path,
+        name: &str,
+        args: &[&OsStr],
+        output: Stdio,
+    ) -> Result<Process> {
         let log = dir.join(format!("{name}.log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loaner"));
+        let mut words = by.iter().map(String::as_str);
+        let loaner = env!("CARGO_BIN_EXE_loaner");
+        let mut command = Command::new(words.next().unwrap_or(loaner));
+        command.args(words);
+        if !by.is_empty() {
+            command.arg(loaner);
+        }
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LOANER_") {
                 command.env_remove(name);
@@ -201,7 +221,7 @@ impl Process {
     }
 
     /// Asks it to end, and waits.
-    async fn end(mut self) {
+    pub async fn end(mut self) {
         // Fails when it has ended already, and then nothing is left to do.
         let _ = kill(Pid::from_raw(self.pid), Signal::SIGTERM);
         let _ = timeout(FAREWELL, self.child.wait()).await;
@@ -215,18 +235,6 @@ impl Drop for Process {
             let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
         }
     }
-}
-
-/// The peak of a process's resident memory, in KiB; `None` when it has none any more.
-fn peak_of(pid: i32) -> Option<u64> {
-    field_of(pid, "VmHWM:")
-}
-
-/// What the kernel says of a process's memory, in KiB.
-fn field_of(pid: i32, name: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// The words in which a client speaks to the worker.
@@ -264,15 +272,25 @@ impl Lab {
 
     /// Starts them, with what the worker allows in a file.
     pub async fn with_policy(dir: &Path, policy: &Path) -> Result<Lab> {
+        Self::with_policy_at(LOOPBACK, dir, policy).await
+    }
+
+    /// The same, with the hub at another address.
+    pub async fn with_policy_at(address: &str, dir: &Path, policy: &Path) -> Result<Lab> {
         let policy = policy.to_str().context("no text")?;
-        Self::start_as(dir, &["--policy", policy]).await
+        Self::start_at(address, dir, &["--policy", policy]).await
     }
 
     async fn start_as(dir: &Path, options: &[&str]) -> Result<Lab> {
+        Self::start_at(LOOPBACK, dir, options).await
+    }
+
+    async fn start_at(address: &str, dir: &Path, options: &[&str]) -> Result<Lab> {
         let dir = tempfile::tempdir_in(dir)?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
+        let address = format!("{address}:0");
         let listen: [&OsStr; 5] =
-            ["hub", "--listen", "127.0.0.1:0", "--store", "memory"].map(OsStr::new);
+            ["hub", "--listen", &address, "--store", "memory"].map(OsStr::new);
         let mut hub = Process::start(dir.path(), "hub", &listen)?;
         let url = text(&hub.event("listening").await?.1["url"])?;
         let work = dir.path().join("work");
@@ -321,15 +339,20 @@ impl Lab {
     pub fn client(&self, args: &[&OsStr], output: File) -> Result<Process> {
         let more = ["--hub", &self.url, "--session", &self.session].map(OsStr::new);
         let args: Vec<&OsStr> = args.iter().copied().chain(more).collect();
-        Process::spawn(self.dir.path(), "client", &args, output.into())
+        Process::spawn(&[], self.dir.path(), "client", &args, output.into())
     }
 
     /// Starts a tunnel to the worker.
     pub fn tunnel(&self, forward: &str) -> Result<Process> {
+        self.tunnel_by(&[], forward)
+    }
+
+    /// The same, by a command that runs it.
+    pub fn tunnel_by(&self, by: &[String], forward: &str) -> Result<Process> {
         let args = [
             "tunnel", forward, "--hub", &self.url, "--session", &self.session,
         ];
-        Process::start(self.dir.path(), "tunnel", &args.map(OsStr::new))
+        Process::start_by(by, self.dir.path(), "tunnel", &args.map(OsStr::new))
     }
 
     /// Waits until the worker takes the next job.

@@ -6,8 +6,11 @@
 mod aiortc;
 mod charts;
 mod foreign;
+mod healing;
 mod hub;
 mod lab;
+mod managers;
+mod memory;
 mod output;
 mod payload;
 mod report;
@@ -52,6 +55,9 @@ struct Args {
     /// Be the trainer of the measurement: print lines for so many seconds.
     #[arg(long, hide = true, value_name = "SECONDS")]
     train: Option<u32>,
+    /// Be the measurement of tunnels that heal, in a network of its own: so many rounds of each.
+    #[arg(long, hide = true, value_name = "ROUNDS")]
+    heal: Option<u32>,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -73,6 +79,10 @@ enum Part {
     Output,
     /// TCP through a tunnel.
     Tunnel,
+    /// Managers of tubes, many in one process.
+    Managers,
+    /// A tunnel whose network fails.
+    Healing,
     /// A worker that waits.
     Rest,
     /// Sockets of the hub that do nothing.
@@ -123,6 +133,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(rounds) = args.heal {
+        return runtime.block_on(healing::inside(rounds));
+    }
     let measured = runtime.block_on(async {
         tokio::select! {
             measured = measure(&args) => measured,
@@ -198,6 +211,13 @@ async fn measure(args: &Args) -> Result<Report> {
         report.remark(report::quiet().await);
         let figures = tunnel::measure(args.short, dir.path()).await?;
         report.figures.extend(figures);
+    }
+    if wanted(Part::Managers) {
+        report.remark(report::quiet().await);
+        report.figures.push(blocking(managers::measure).await?);
+    }
+    if wanted(Part::Healing) {
+        healing::measure(args.short, &mut report).await?;
     }
     if wanted(Part::Rest) {
         report.remark(report::quiet().await);

@@ -50,6 +50,27 @@ impl Figure {
         }
     }
 
+    /// A figure that this share of the values does not exceed, from 0 to 1.
+    pub fn share(
+        what: &str,
+        share: f64,
+        unit: &'static str,
+        reach: Reach,
+        values: Vec<f64>,
+    ) -> Self {
+        let mut sorted = values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let last = (share * sorted.len() as f64).ceil() as usize;
+        let got = sorted.get(last.saturating_sub(1)).copied();
+        Figure {
+            what: what.to_owned(),
+            unit,
+            reach,
+            values,
+            got,
+        }
+    }
+
     fn verdict(&self) -> Option<&'static str> {
         let met = match (self.reach, self.got) {
             (Reach::Nothing, _) => return None,
