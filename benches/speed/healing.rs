@@ -122,7 +122,8 @@ async fn rounds_of_each(rounds: u32) -> Result<Seconds> {
 
 async fn noticed_busy(scene: &mut Scene) -> Result<f64> {
     let mut tunnel = scene.tunnel().await?;
-    let traffic = scene.traffic(&tunnel).await?;
+    // Who has nothing on its way when the path is lost is idle, and notices it later.
+    let traffic = scene.traffic_both_ways(&tunnel).await?;
     traffic.flows().await?;
     let lost = scene.hole(true)?;
     let (noticed, _) = tunnel.process.event("interrupted").await?;

@@ -1,12 +1,15 @@
 //! The actor of `peer`: one peer connection with its watchdog and its channels' keep-alives. It owns the connection;
 //! what runs on a channel belongs to whoever is told of the channel.
 
+mod sight;
+
 use std::collections::VecDeque;
 use std::fmt;
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
+pub use self::sight::{AskPath, Sight};
 use super::chart_actor::{ChartActor, Died, Feed, Perform, start};
 use super::ice_watchdog::{Verdict, WatchdogActor, WatchdogPerformer};
 use super::keep_alive::keep_alive;

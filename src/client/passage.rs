@@ -11,6 +11,7 @@ use tokio::time::timeout;
 pub use self::visitor::takes_tubes;
 use self::visitor::{Leave, Ready, Visitor};
 use super::visit::{VisitConfig, VisitError};
+use crate::actors::peer::PeerActor;
 use crate::rtc::Channel;
 
 /// How long each step to the worker may take: hub, worker's answer, connection.
@@ -34,6 +35,8 @@ pub(super) enum Errand {
 /// A connection to a worker. Dropped, it is left without waiting for it.
 pub(super) struct Passage {
     addr: Addr<Visitor>,
+    /// The connection, once it is there.
+    link: Option<Addr<PeerActor>>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -52,13 +55,17 @@ impl Passage {
         let (ready, mut is_ready) = mpsc::channel(STEPS);
         let (end, ended) = oneshot::channel();
         let addr = Visitor::start_for(config, errand, ready, end);
-        let passage = Passage { addr, ended };
+        let mut passage = Passage {
+            addr,
+            link: None,
+            ended,
+        };
         let opened = async {
             loop {
                 // Every step has its time; a step that is made is told.
                 match timeout(STEP, is_ready.recv()).await {
                     Ok(Some(Ready::Step)) => {}
-                    Ok(Some(Ready::Channel(channel))) => return Ok(channel),
+                    Ok(Some(Ready::Channel(channel, link))) => return Ok((channel, link)),
                     Ok(Some(Ready::Failed(error))) => return Err(error),
                     Ok(None) => return Err(VisitError::Lost),
                     Err(_) => return Err(VisitError::NotConnected("no answer in time")),
@@ -66,12 +73,20 @@ impl Passage {
             }
         };
         match opened.await {
-            Ok(channel) => Ok((passage, channel)),
+            Ok((channel, link)) => {
+                passage.link = Some(link);
+                Ok((passage, channel))
+            }
             Err(error) => {
                 passage.end().await;
                 Err(error)
             }
         }
+    }
+
+    /// The connection.
+    pub fn link(&self) -> Option<&Addr<PeerActor>> {
+        self.link.as_ref()
     }
 
     /// Closes it, and leaves the hub.

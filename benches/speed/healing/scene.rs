@@ -123,7 +123,18 @@ impl Scene {
 
     /// Bytes that go through it, there and back.
     pub async fn traffic(&self, tunnel: &Tunnel) -> Result<Traffic> {
-        let echo = format!("exec 3<>/dev/tcp/127.0.0.1/{} && cat <&3 >&3", tunnel.port);
+        self.traffic_with(tunnel, "").await
+    }
+
+    /// The same, and the program at the client says something of its own too: so the client always has something on its way.
+    pub async fn traffic_both_ways(&self, tunnel: &Tunnel) -> Result<Traffic> {
+        let says = "(while sleep 0.02; do printf hello; done >&3) &";
+        self.traffic_with(tunnel, says).await
+    }
+
+    async fn traffic_with(&self, tunnel: &Tunnel, more: &str) -> Result<Traffic> {
+        let port = tunnel.port;
+        let echo = format!("exec 3<>/dev/tcp/127.0.0.1/{port}\n{more}\ncat <&3 >&3");
         let by = self.by();
         let program = tokio::process::Command::new(&by[0])
             .args(&by[1..])

@@ -27,7 +27,7 @@ pub(super) struct Leave;
 /// How far the way to the worker is.
 pub(super) enum Ready {
     Step,
-    Channel(Channel),
+    Channel(Channel, Addr<PeerActor>),
     Failed(VisitError),
 }
 
@@ -221,8 +221,8 @@ impl Handler<LinkNews> for Visitor {
                 self.channel = Some(channel);
             }
             LinkEvent::Open => {
-                if let Some(channel) = self.channel.clone() {
-                    self.is_ready(Ready::Channel(channel));
+                if let (Some(channel), Some(link)) = (&self.channel, &self.link) {
+                    self.is_ready(Ready::Channel(channel.clone(), link.clone()));
                 }
             }
             LinkEvent::Lost(_) => self.is_ready(Ready::Failed(VisitError::NotConnected(

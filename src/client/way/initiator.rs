@@ -11,13 +11,14 @@ use tokio::time::timeout;
 
 use super::First;
 use crate::actors::Feed;
-use crate::actors::peer::PeerActor;
+use crate::actors::peer::{PeerActor, Sight};
 use crate::actors::tunnel::{Carrier, CarrierError, Deed, Of};
 use crate::charts::peer::Input as PeerInput;
 use crate::charts::tunnel::{Input, Reason};
 use crate::client::passage::{Errand, Passage};
 use crate::client::visit::{VisitConfig, VisitError};
 use crate::rtc::Channel;
+use crate::status::Path;
 use crate::tunnel::tube::{Tube, Word, first_word};
 
 /// How long the worker may take to answer on a connection that is there.
@@ -33,6 +34,8 @@ pub(super) struct Kept {
     pub error: Option<VisitError>,
     /// To be told when everything is closed.
     over: Option<oneshot::Sender<()>>,
+    /// Of the present connection.
+    sight: Sight,
 }
 
 impl Kept {
@@ -43,6 +46,7 @@ impl Kept {
             known: None,
             error: None,
             over: Some(over),
+            sight: Sight::default(),
         }
     }
 }
@@ -56,6 +60,13 @@ enum On {
 }
 
 impl On {
+    fn link(&self) -> Option<&Addr<PeerActor>> {
+        match self {
+            On::Passage(passage) => passage.link(),
+            On::Link(link) => Some(link),
+        }
+    }
+
     async fn end(self) {
         match self {
             On::Passage(passage) => passage.end().await,
@@ -135,7 +146,13 @@ impl Initiator {
             self.report(generation, Input::SessionRefused);
             return Ok(());
         }
-        self.kept.borrow_mut().error = None;
+        {
+            let mut kept = self.kept.borrow_mut();
+            kept.error = None;
+            if let Some(link) = kept.on.as_ref().and_then(On::link) {
+                kept.sight.turn_to(link);
+            }
+        }
         self.report(generation, Input::Up);
         Ok(())
     }
@@ -209,6 +226,10 @@ impl Carrier for Initiator {
 
     fn hold(&mut self, held: bool) {
         self.tube.hold(held);
+    }
+
+    fn path(&self) -> Option<Path> {
+        self.kept.borrow().sight.path()
     }
 
     fn peer(&self) -> Option<String> {

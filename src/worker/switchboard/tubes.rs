@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use self::responder::{Arrival, Responder};
+use self::responder::{Arrival, Came, Responder};
 use super::tunnels::Room;
 use super::visits::Visits;
 use super::{Purpose, Worker};
@@ -297,7 +297,13 @@ impl Worker {
             id: name.clone(),
             token: token.clone(),
         };
-        arrival.comes(1, channel, begun, 0);
+        arrival.comes(Came {
+            generation: 1,
+            channel,
+            link: link.addr.clone(),
+            answer: begun,
+            have: 0,
+        });
         let settings = Settings {
             role: Role::Responder,
             patience: match purpose {
@@ -349,7 +355,8 @@ impl Worker {
     ) {
         tracing::info!(link = %id, tube, generation, "a tube goes on over another connection");
         let olds = self.tubes.links(tube);
-        let Some(entry) = self.tubes.tubes.get_mut(tube) else {
+        let link = self.links.get(&id).map(|link| link.addr.clone());
+        let (Some(entry), Some(link)) = (self.tubes.tubes.get_mut(tube), link) else {
             return;
         };
         if generation <= entry.generation {
@@ -357,9 +364,13 @@ impl Worker {
             return self.close_link(id);
         }
         entry.generation = generation;
-        entry
-            .arrival
-            .comes(generation, channel, Word::Resumed { have: 0 }, have);
+        entry.arrival.comes(Came {
+            generation,
+            channel,
+            link,
+            answer: Word::Resumed { have: 0 },
+            have,
+        });
         entry.manager.do_send(Of {
             generation,
             event: Input::Offered {

@@ -7,33 +7,32 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures_util::FutureExt as _;
 
+use crate::actors::peer::{PeerActor, Sight};
 use crate::actors::tunnel::{Carrier, CarrierError, Deed, Of};
 use crate::charts::tunnel::{Input, Reason};
 use crate::rtc::Channel;
+use crate::status::Path;
 use crate::tunnel::tube::{Tube, Word};
 
 /// A connection that has come for a tube, until its manager has taken it.
 #[derive(Clone, Default)]
 pub(super) struct Arrival(Rc<RefCell<Option<Came>>>);
 
-struct Came {
-    generation: u64,
-    channel: Channel,
+/// A connection that has come, with its channel.
+pub(super) struct Came {
+    pub generation: u64,
+    pub channel: Channel,
+    pub link: Addr<PeerActor>,
     /// What is answered; how much is here is filled in.
-    answer: Word,
+    pub answer: Word,
     /// Messages that the client has.
-    have: u64,
+    pub have: u64,
 }
 
 impl Arrival {
     /// It has come. One that came before and was not taken is dropped.
-    pub(super) fn comes(&self, generation: u64, channel: Channel, answer: Word, have: u64) {
-        self.0.replace(Some(Came {
-            generation,
-            channel,
-            answer,
-            have,
-        }));
+    pub(super) fn comes(&self, came: Came) {
+        self.0.replace(Some(came));
     }
 
     fn take(&self, generation: u64) -> Option<Came> {
@@ -51,6 +50,8 @@ pub(super) struct Responder {
     reports: Recipient<Of>,
     /// Whose it is.
     user: String,
+    /// Of the present connection.
+    sight: Sight,
 }
 
 impl Responder {
@@ -60,6 +61,7 @@ impl Responder {
             arrival,
             reports,
             user,
+            sight: Sight::default(),
         }
     }
 
@@ -77,6 +79,7 @@ impl Responder {
         told.map_err(lost)?;
         let carried = self.tube.carry(came.channel, generation, came.have).await;
         carried.map_err(|error| CarrierError(error.to_string()))?;
+        self.sight.turn_to(&came.link);
         self.reports.do_send(Of {
             generation,
             event: Input::Up,
@@ -119,6 +122,10 @@ impl Carrier for Responder {
 
     fn hold(&mut self, held: bool) {
         self.tube.hold(held);
+    }
+
+    fn path(&self) -> Option<Path> {
+        self.sight.path()
     }
 
     fn peer(&self) -> Option<String> {
