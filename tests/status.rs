@@ -128,7 +128,10 @@ fn worker_and_tunnel_tell_of_hub_and_connection() {
     let user = User::new();
     let _tunnel = user.tunnel();
     let tunnel = user.told("tunnel", |told| {
-        in_state(told, "tunnel", "connected") && part(told, "tunnel")["round_trip"].is_number()
+        let tube = || part(told, "tunnel");
+        in_state(told, "tunnel", "connected")
+            && tube()["round_trip"].is_number()
+            && tube()["path"] == "direct"
     });
     let tube = part(&tunnel, "tunnel");
     assert_eq!(tube["doing"], "data goes both ways");
@@ -138,7 +141,9 @@ fn worker_and_tunnel_tell_of_hub_and_connection() {
     assert_eq!(session["state"], "registered");
     assert_eq!(session["details"]["hub"], user.url);
     assert_eq!(part(&tunnel, "peer")["state"], "open");
-    let worker = user.told("worker", |told| in_state(told, "tunnel", "connected"));
+    let worker = user.told("worker", |told| {
+        in_state(told, "tunnel", "connected") && part(told, "tunnel")["path"] == "direct"
+    });
     assert_eq!(part(&worker, "availability")["state"], "available");
     assert_eq!(part(&worker, "session")["state"], "registered");
 
