@@ -1,0 +1,253 @@
+//! The manager of one tube, as a program has it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::activity::Activity;
+use super::callbacks::{Callback, Callbacks, Tell};
+use super::{
+    CallbackId, ConnectionState, Metrics, NetworkChangeType, OptionsError, Refusal, Report, Role,
+    TubeOptions, TubeRuntime,
+};
+use crate::rtc::RtcError;
+use crate::tunnel::message::{Message, MessageError};
+use crate::tunnel::signal::{Signal, SignalKind};
+use crate::tunnel::tube::Tube;
+
+/// Why a tube is not restarted by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RestartError {
+    /// Not now.
+    #[error("there is no restart now: {0:?}")]
+    Refused(Refusal),
+    /// It is over.
+    #[error("the tube is closed")]
+    Closed,
+}
+
+/// The manager of one tube. Clones are the same one. It lives until it is closed, also where no clone is left.
+#[derive(Clone)]
+pub struct Manager {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: TubeOptions,
+    tube: Tube,
+    activity: Activity,
+    callbacks: Callbacks,
+    state: watch::Sender<ConnectionState>,
+    /// Everything that it had is released.
+    gone: watch::Sender<bool>,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager")
+            .field("tube_id", &self.tube_id())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Manager {
+    /// A manager of a tube that has nothing yet. A responder begins with the first offer that comes for it, an initiator when it
+    /// is [started](Manager::start). It has to be [registered](super::Registry::register) for messages to find it.
+    ///
+    /// # Errors
+    /// [`OptionsError`].
+    pub fn new(runtime: &TubeRuntime, options: TubeOptions) -> Result<Self, OptionsError> {
+        options.check()?;
+        let _ = (runtime, options);
+        Err(OptionsError::Ended)
+    }
+
+    /// The id of its tube.
+    pub fn tube_id(&self) -> &str {
+        &self.shared.options.tube_id
+    }
+
+    /// The conversation that its signals name.
+    pub fn conversation_id(&self) -> &str {
+        &self.shared.options.conversation_id
+    }
+
+    /// Which side it is.
+    pub fn role(&self) -> Role {
+        self.shared.options.role
+    }
+
+    /// Begins: an initiator makes its first offer. For a responder, and for one that has begun, this is nothing.
+    pub fn start(&self) {}
+
+    /// Its state.
+    pub fn state(&self) -> ConnectionState {
+        *self.shared.state.borrow()
+    }
+
+    /// Waits until this is its state; `false` where it ends before.
+    pub async fn reaches(&self, wanted: ConnectionState) -> bool {
+        let mut states = self.shared.state.subscribe();
+        let end = |state: &ConnectionState| *state == ConnectionState::Terminated;
+        // The sender lives as long as this.
+        let reached = states
+            .wait_for(|state| *state == wanted || end(state))
+            .await;
+        reached.is_ok_and(|state| *state == wanted)
+    }
+
+    /// What it does at the moment and what comes next; `None` where it is over.
+    pub async fn report(&self) -> Option<Report> {
+        None
+    }
+
+    /// Its figures.
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            last_activity: self.last_activity(),
+            reconnection_attempts: 0,
+            ice_restart_attempts: 0,
+            last_restart: None,
+            established: None,
+            connections: 0,
+            bytes_sent: self.shared.sent.load(Ordering::Relaxed),
+            bytes_received: self.shared.received.load(Ordering::Relaxed),
+            round_trip: None,
+        }
+    }
+
+    /// There was a sign of activity, on the program's signalling perhaps: the next keepalive is that much later.
+    pub fn update_activity(&self) {
+        self.shared.activity.touch();
+    }
+
+    /// When it was last active.
+    pub fn last_activity(&self) -> SystemTime {
+        let activity = &self.shared.activity;
+        activity.time_of(activity.last())
+    }
+
+    /// Calls this for every change of the state, once, with the tube's id.
+    ///
+    /// Callbacks are called one after the other, in the order in which they were added, on a thread that is theirs. One that
+    /// panics does not stop the others. They may call anything here but [`TubeRuntime::block_on`]. When the manager has ended they
+    /// are dropped.
+    pub fn on_state(
+        &self,
+        call: impl Fn(&str, ConnectionState) + Send + Sync + 'static,
+    ) -> CallbackId {
+        self.shared.callbacks.add(Callback::State(Arc::new(call)))
+    }
+
+    /// Calls this for every change of the network or the path that is noticed.
+    pub fn on_network_change(
+        &self,
+        call: impl Fn(&str, NetworkChangeType) + Send + Sync + 'static,
+    ) -> CallbackId {
+        self.shared.callbacks.add(Callback::Network(Arc::new(call)))
+    }
+
+    /// Calls this for every signal, those for the peer among them.
+    pub fn on_signal(&self, call: impl Fn(&Signal) + Send + Sync + 'static) -> CallbackId {
+        self.shared.callbacks.add(Callback::Signal(Arc::new(call)))
+    }
+
+    /// Calls this for every message of this tube that is not a manager's own, on the thread that brings it.
+    pub fn on_message(&self, call: impl Fn(&Message) + Send + Sync + 'static) -> CallbackId {
+        self.shared.callbacks.add(Callback::Message(Arc::new(call)))
+    }
+
+    /// Whether there was such a callback; there is none any more.
+    pub fn remove_callback(&self, id: CallbackId) -> bool {
+        self.shared.callbacks.remove(id)
+    }
+
+    /// Something has happened to the network, or to the path, as the program knows: what it does about a change of the operating
+    /// system's, it does about this one.
+    pub fn handle_network_change(&self, change: NetworkChangeType) {
+        let _ = change;
+    }
+
+    /// Whether there is a way out of this machine, as the program knows. While there is none, nothing is tried.
+    pub fn set_network(&self, up: bool) {
+        let _ = up;
+    }
+
+    /// Whether the program's signalling works. While it does not, nothing is offered; at first it is taken to work.
+    pub fn set_signalling(&self, up: bool) {
+        let _ = up;
+    }
+
+    /// Restarts the connection now.
+    ///
+    /// # Errors
+    /// [`RestartError`]: not before it is connected for the first time, and not before the backoff is over.
+    pub async fn restart(&self) -> Result<(), RestartError> {
+        Err(RestartError::Closed)
+    }
+
+    /// Sends a message over the tube: at most 262,144 bytes, now or when a connection carries it. Waits while too much is on its
+    /// way, and while the connection is lost.
+    ///
+    /// # Errors
+    /// [`RtcError::Closed`], [`RtcError::TooLarge`].
+    pub async fn send(&self, message: Bytes) -> Result<(), RtcError> {
+        let bytes = message.len() as u64;
+        self.shared.tube.send(message).await?;
+        self.shared.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.activity.touch();
+        Ok(())
+    }
+
+    /// The next message of the tube; `None` once it is closed and everything was taken that came before. For one consumer.
+    /// Dropping the future loses nothing.
+    pub async fn recv(&self) -> Option<Bytes> {
+        let message = self.shared.tube.recv().await?;
+        let bytes = message.len() as u64;
+        self.shared.received.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.activity.touch();
+        Some(message)
+    }
+
+    /// Shuts it down: says goodbye if it is connected, and releases everything. Doing it twice is nothing.
+    pub fn close(&self) {}
+
+    /// Whether everything is released.
+    pub fn is_closed(&self) -> bool {
+        *self.shared.gone.borrow()
+    }
+
+    /// Waits until everything is released: every task, socket, timer and callback.
+    pub async fn closed(&self) {
+        let mut gone = self.shared.gone.subscribe();
+        // The sender lives as long as this.
+        let _ = gone.wait_for(|gone| *gone).await;
+    }
+
+    /// Takes a message of a manager's own.
+    pub(crate) fn take(
+        &self,
+        kind: SignalKind,
+        generation: u64,
+        data: String,
+    ) -> Result<(), MessageError> {
+        let _ = (kind, generation, data);
+        self.update_activity();
+        Err(MessageError::Closed(self.tube_id().to_owned()))
+    }
+
+    /// Takes any other message.
+    pub(crate) fn pass(&self, message: Message) {
+        self.update_activity();
+        let tell = Tell::Message(message);
+        self.shared.callbacks.tell(self.tube_id(), &tell);
+    }
+}

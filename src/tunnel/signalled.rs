@@ -1,0 +1,1 @@
+//! Connections that are negotiated over a program's own signalling.
