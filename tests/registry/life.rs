@@ -154,7 +154,15 @@ async fn a_restart_by_hand() {
         matches!(refused, Err(RestartError::Refused(Refusal::Wait(_)))),
         "{refused:?}"
     );
-    assert_eq!(manager.metrics().reconnection_attempts, 1);
+    let metrics = manager.metrics();
+    assert_eq!(
+        (metrics.reconnection_attempts, metrics.ice_restart_attempts),
+        (1, 1)
+    );
+    // It is the same connection, restarted.
+    assert_eq!(two.near.heard.of(SignalKind::Offer).len(), 1);
+    assert_eq!(two.near.heard.of(SignalKind::IceRestartOffer).len(), 1);
+    assert_eq!(two.far.heard.of(SignalKind::Answer).len(), 2);
     two.close().await;
 }
 

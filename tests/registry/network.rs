@@ -151,7 +151,8 @@ fn an_interface_is_replaced() {
     });
 }
 
-/// TUN-07: an address that changes is reported as network_change_detected, and the tube goes on over the new one, without a
+/// TUN-03, TUN-07: an address that changes is reported as network_change_detected; ICE is restarted by itself, with new
+/// credentials, and the tube goes on over the new one, without a
 /// message lost or doubled; and again.
 #[test]
 fn an_address_is_replaced() {
@@ -166,6 +167,21 @@ fn an_address_is_replaced() {
             busy.connected_times(round as u64 + 2).await;
             busy.were_told(NetworkChangeType::IpChange);
         }
+        let near = &busy.two.near;
+        let restarts = near.heard.of(SignalKind::IceRestartOffer);
+        assert!(near.manager.metrics().ice_restart_attempts >= 1 && !restarts.is_empty());
+        let mut credentials: Vec<_> = near.heard.of(SignalKind::Offer);
+        credentials.extend(restarts);
+        let descriptions = credentials.len();
+        for description in &mut credentials {
+            let line = description
+                .lines()
+                .find(|line| line.starts_with("a=ice-pwd:"));
+            *description = line.unwrap().to_owned();
+        }
+        credentials.sort();
+        credentials.dedup();
+        assert_eq!(credentials.len(), descriptions);
         assert!(busy.ends().await > 0);
     });
 }
