@@ -77,7 +77,7 @@ fn closing_releases_everything() {
 /// A tube is made, begun and closed as soon as its offer is out; or connected and closed.
 async fn cycle(runtime: &TubeRuntime, registry: &Registry, number: usize) {
     let id = format!("tube-{number}");
-    if number % CONNECTED == 0 {
+    if number.is_multiple_of(CONNECTED) {
         let two = Two::connected(runtime, &id).await;
         two.close().await;
         return;

@@ -10,7 +10,7 @@ use loaner::tunnel::registry::{
     ConnectionState, Manager, NetworkChangeType, OptionsError, Refusal, Registry, RegistryError,
     RestartError, Role, TubeOptions,
 };
-use loaner::tunnel::signal::SignalKind;
+use loaner::tunnel::signal::{Signal, SignalKind};
 
 use super::two::{Two, runtime, soon, until};
 
@@ -35,7 +35,7 @@ async fn two_programs_connect_and_part() {
         assert_eq!(program.heard.states(), told);
         let signals = program.heard.of(SignalKind::ConnectionStateChanged);
         assert_eq!(signals, told.map(|state| state.to_string()));
-        let signals = program.heard.signals.lock().unwrap();
+        let signals = program.heard.signals.lock().unwrap().clone();
         for (number, signal) in signals.iter().enumerate() {
             assert_eq!(signal.tube_id, "tube-1");
             assert_eq!(signal.conversation_id, "talk");
@@ -51,17 +51,50 @@ async fn two_programs_connect_and_part() {
     assert_eq!(two.far.heard.of(SignalKind::Answer).len(), 1);
 }
 
-/// What the servers add to a description follows it, where that is wanted: candidates come as signals of their own.
+/// Candidates may come apart from their description, some before it and some after.
 #[tokio::test]
-async fn candidates_may_follow() {
+async fn candidates_come_apart() {
     let runtime = runtime();
-    let rtc = RtcConfig {
-        trickle: true,
-        ..RtcConfig::default()
-    };
-    let two = Two::new(&runtime, "tube-1", rtc);
+    let two = Two::new(&runtime, "tube-1", RtcConfig::default());
+    // The wire of its own: nothing else gets through.
+    two.cut.store(true, Ordering::SeqCst);
+    let apart = Arc::new(AtomicUsize::new(0));
+    for (from, to) in [(&two.near, &two.far), (&two.far, &two.near)] {
+        let (to, apart) = (to.registry.clone(), apart.clone());
+        from.manager.on_signal(move |signal| {
+            if !signal.kind.is_for_peer() {
+                return;
+            }
+            let is_candidate = |line: &&str| line.starts_with("a=candidate:");
+            let lines = signal.data.split_inclusive("\r\n");
+            let (candidates, rest): (Vec<&str>, Vec<&str>) = lines.partition(is_candidate);
+            let send = |kind, data: &str| {
+                let (data, signal) = (data.to_owned(), signal.clone());
+                let results = to.receive(
+                    &Signal {
+                        kind,
+                        data,
+                        ..signal
+                    }
+                    .to_json(),
+                );
+                assert!(results[0].is_ok(), "{results:?}");
+            };
+            for (number, candidate) in candidates.iter().enumerate() {
+                if number == 1 {
+                    send(signal.kind, &rest.concat());
+                }
+                let line = candidate.trim_end().strip_prefix("a=").unwrap();
+                send(SignalKind::IceCandidate, line);
+                apart.fetch_add(1, Ordering::SeqCst);
+            }
+            send(signal.kind, &rest.concat());
+            send(SignalKind::IceCandidate, "");
+        });
+    }
     two.connect().await;
     two.echo("hello").await;
+    assert!(apart.load(Ordering::SeqCst) >= 2);
     two.close().await;
 }
 
@@ -166,7 +199,7 @@ async fn a_restart_by_hand() {
     two.close().await;
 }
 
-/// A responder that wants a restart asks for it, and the initiator offers it.
+/// A responder that wants a restart asks the initiator for it, and the tube goes on.
 #[tokio::test]
 async fn a_responder_asks() {
     let runtime = runtime();

@@ -203,12 +203,10 @@ fn members_are_what_they_should_be() {
     };
     let data = Err(MessageError::Data(SignalKind::Offer));
     let generation = Err(MessageError::Generation(SignalKind::Offer));
-    assert_eq!(
-        own(json!("x".repeat((64 << 10) + 1)), json!(1)),
-        [data.clone()]
-    );
+    let long = own(json!("x".repeat((64 << 10) + 1)), json!(1));
+    assert_eq!(long[0], data);
     assert_eq!(own(json!(null), json!(1)), [data]);
-    assert_eq!(own(json!("x"), json!(0)), [generation.clone()]);
+    assert_eq!(own(json!("x"), json!(0))[0], generation);
     assert_eq!(own(json!("x"), json!(null)), [generation]);
 }
 
@@ -253,10 +251,9 @@ async fn a_flood_changes_nothing() {
     for kind in [
         "offer", "answer", "ice_restart_offer", "icecandidate", "ice_restart_request",
     ] {
-        let to_near = matches!(kind, "offer" | "ice_restart_offer");
         for generation in [1_u64, 2, 1000, u64::MAX] {
             // Old, or not for this side: what the initiator is to offer, and answers that nobody asked for.
-            if to_near || generation == 1 && kind != "ice_restart_request" || kind == "answer" {
+            if generation != 1 || kind != "ice_restart_request" {
                 let message = json!({
                     "tube_id": "a", "kind": kind, "data": "nonsense", "generation": generation,
                 });

@@ -12,10 +12,13 @@ use crate::tunnel::signal::Signal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallbackId(u64);
 
+/// What is called with the id of a tube and something about it.
+type OfTube<T> = Arc<dyn Fn(&str, T) + Send + Sync>;
+
 #[derive(Clone)]
 pub(super) enum Callback {
-    State(Arc<dyn Fn(&str, ConnectionState) + Send + Sync>),
-    Network(Arc<dyn Fn(&str, NetworkChangeType) + Send + Sync>),
+    State(OfTube<ConnectionState>),
+    Network(OfTube<NetworkChangeType>),
     Signal(Arc<dyn Fn(&Signal) + Send + Sync>),
     Message(Arc<dyn Fn(&Message) + Send + Sync>),
 }

@@ -156,9 +156,9 @@ impl TubeRuntime {
     }
 
     /// Begins a task on the thread of the managers.
-    pub(super) fn begin<F: Future<Output = ()>>(&self, task: impl FnOnce() -> F + Send + 'static)
+    pub(super) fn begin<F>(&self, task: impl FnOnce() -> F + Send + 'static)
     where
-        F: 'static,
+        F: Future<Output = ()> + 'static,
     {
         // The thread is there as long as this.
         self.shared.arbiter.spawn_fn(|| {

@@ -68,8 +68,11 @@ impl Shared {
         for registry in registries.iter().filter_map(Weak::upgrade) {
             registry.leaves(&self);
         }
-        drop(place);
-        self.gone.send_replace(true);
+        // At once: who sees one of them sees the other.
+        self.gone.send_modify(|gone| {
+            drop(place);
+            *gone = true;
+        });
     }
 
     /// Is in this registry too; `false` where it is over.

@@ -139,6 +139,7 @@ impl Scene {
                 reports,
                 said,
                 pings: pinged,
+                lost: is_lost,
             }
         }));
         assert!(wishes.send(Wish::Start).is_ok());
