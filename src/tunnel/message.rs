@@ -5,6 +5,9 @@
 //! anything else may be missing. Its kind says whether it is a manager's own ([`SignalKind::is_for_peer`]). The data of any
 //! other is not looked into: it goes to the program as it came.
 
+use std::str::FromStr;
+
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -21,6 +24,8 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_ID_BYTES: usize = 256;
 /// The longest data of a message of a manager's own, bytes.
 pub const MAX_DATA_BYTES: usize = 64 << 10;
+/// The longest that is told of what is wrong with a message, characters.
+const MAX_ERROR: usize = 200;
 
 /// A message that is not a manager's own: the program's.
 #[derive(Debug, Clone)]
@@ -88,11 +93,114 @@ pub enum MessageError {
     Closed(String),
 }
 
-/// Takes the messages of a text to their managers.
+/// A message as it comes. Members that are not named here are passed over.
+#[derive(Deserialize)]
+struct Given<'a> {
+    tube_id: String,
+    kind: String,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    conversation_id: Option<String>,
+    generation: Option<u64>,
+}
+
+/// Takes the messages of a text to their managers. One result for each, in order.
 pub(super) fn deliver(
     text: &str,
     find: impl Fn(&str) -> Option<Manager>,
 ) -> Vec<Result<Delivery, MessageError>> {
-    let _ = (find, text);
-    Vec::new()
+    match split(text) {
+        Ok(messages) => messages
+            .into_iter()
+            .map(|message| deliver_one(message.get(), &find))
+            .collect(),
+        Err(error) => vec![Err(error)],
+    }
+}
+
+/// The messages of a text, unread.
+fn split(text: &str) -> Result<Vec<&RawValue>, MessageError> {
+    let bytes = text.len();
+    if bytes > MAX_TEXT_BYTES {
+        return Err(MessageError::TooLarge { bytes });
+    }
+    let not_json = |error: serde_json::Error| MessageError::NotJson(error.to_string());
+    if !text.trim_start().starts_with('[') {
+        return Ok(vec![serde_json::from_str(text).map_err(not_json)?]);
+    }
+    let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(not_json)?;
+    if messages.len() > MAX_MESSAGES {
+        return Err(MessageError::TooMany);
+    }
+    Ok(messages)
+}
+
+fn deliver_one(
+    text: &str,
+    find: impl Fn(&str) -> Option<Manager>,
+) -> Result<Delivery, MessageError> {
+    let malformed = |why: &str| MessageError::Malformed(why.to_owned());
+    if depth(text) > MAX_DEPTH {
+        return Err(MessageError::TooDeep);
+    }
+    if !text.starts_with('{') {
+        return Err(malformed("it is an object with tube_id, kind and data"));
+    }
+    let given: Given<'_> = serde_json::from_str(text).map_err(|error| {
+        // It quotes what it does not like.
+        let why: String = error.to_string().chars().take(MAX_ERROR).collect();
+        MessageError::Malformed(why)
+    })?;
+    let too_long = |text: &str| text.len() > MAX_ID_BYTES;
+    if too_long(&given.tube_id)
+        || too_long(&given.kind)
+        || given.conversation_id.as_deref().is_some_and(too_long)
+    {
+        return Err(malformed("an id or a kind is too long"));
+    }
+    let Some(manager) = find(&given.tube_id) else {
+        return Err(MessageError::UnknownTube(given.tube_id));
+    };
+    manager.update_activity();
+    let own = SignalKind::from_str(&given.kind).ok();
+    if let Some(kind) = own.filter(|kind| kind.is_for_peer()) {
+        let generation = given.generation.filter(|generation| *generation > 0);
+        let generation = generation.ok_or(MessageError::Generation(kind))?;
+        let data = given.data.and_then(|data| own_data(data.get()));
+        let data = data.ok_or(MessageError::Data(kind))?;
+        manager.take(kind, generation, data)?;
+        return Ok(Delivery::Manager);
+    }
+    manager.pass(Message {
+        tube_id: given.tube_id,
+        kind: given.kind,
+        data: given.data.map_or_else(Default::default, ToOwned::to_owned),
+        conversation_id: given.conversation_id,
+    });
+    Ok(Delivery::Program)
+}
+
+/// The data of a message of a manager's own.
+fn own_data(json: &str) -> Option<String> {
+    let data: String = serde_json::from_str(json).ok()?;
+    (data.len() <= MAX_DATA_BYTES).then_some(data)
+}
+
+/// How deep objects and arrays are within each other, in a text that is JSON.
+fn depth(json: &str) -> usize {
+    let (mut now, mut most, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' if !in_text => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
 }

@@ -10,10 +10,12 @@
 
 mod activity;
 mod callbacks;
+mod host;
 mod manager;
 mod metrics;
 mod options;
 mod runtime;
+mod telling;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -40,13 +42,26 @@ pub const MAX_TUBES: usize = 10_000;
 /// The managers of a program, by the id of their tube. Clones are the same registry.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    shared: Arc<Shared>,
+    shared: Arc<Managers>,
 }
 
+/// What a registry has.
 #[derive(Debug)]
-struct Shared {
+struct Managers {
     limit: usize,
-    managers: Mutex<HashMap<String, Manager>>,
+    by_id: Mutex<HashMap<String, Manager>>,
+}
+
+impl Managers {
+    /// A manager is over. Another one of its id may have taken its place.
+    fn leaves(&self, manager: &Arc<manager::Shared>) {
+        let mut by_id = lock(&self.by_id);
+        if let Entry::Occupied(known) = by_id.entry(manager.options.tube_id.clone())
+            && known.get().is_of(manager)
+        {
+            known.remove();
+        }
+    }
 }
 
 /// Why a manager is not registered.
@@ -72,9 +87,9 @@ impl Default for Registry {
 impl Registry {
     /// One that takes so many managers.
     pub fn new(limit: usize) -> Self {
-        let shared = Shared {
+        let shared = Managers {
             limit,
-            managers: Mutex::default(),
+            by_id: Mutex::default(),
         };
         Registry {
             shared: Arc::new(shared),
@@ -87,15 +102,16 @@ impl Registry {
     /// [`RegistryError`].
     pub fn register(&self, manager: &Manager) -> Result<(), RegistryError> {
         let id = manager.tube_id().to_owned();
-        if manager.is_closed() {
-            return Err(RegistryError::Closed(id));
-        }
         let mut managers = self.managers();
         let count = managers.len();
         match managers.entry(id) {
             Entry::Occupied(known) => Err(RegistryError::Known(known.key().clone())),
             Entry::Vacant(_) if count >= self.shared.limit => {
                 Err(RegistryError::Full(self.shared.limit))
+            }
+            // One that is over would never leave.
+            Entry::Vacant(free) if !manager.is_in(&self.shared) => {
+                Err(RegistryError::Closed(free.into_key()))
             }
             Entry::Vacant(free) => {
                 free.insert(manager.clone());
@@ -146,7 +162,7 @@ impl Registry {
     }
 
     fn managers(&self) -> MutexGuard<'_, HashMap<String, Manager>> {
-        lock(&self.shared.managers)
+        lock(&self.shared.by_id)
     }
 }
 

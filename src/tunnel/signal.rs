@@ -27,7 +27,7 @@ pub enum SignalKind {
     ConnectionStateChanged,
     /// A change of the network or of the path was noticed; the data is its type, such as `ip_change`.
     NetworkChangeDetected,
-    /// Nothing went over the tube for long; a ping was sent. There is no data.
+    /// Nothing went over the tube for long; its pings keep it alive. There is no data.
     Keepalive,
     /// For the peer: a candidate of the description of this generation, as its line without `a=`.
     #[serde(rename = "icecandidate")]

@@ -1,24 +1,35 @@
 //! The manager of one tube, as a program has it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
+use actix::Recipient;
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::activity::Activity;
 use super::callbacks::{Callback, Callbacks, Tell};
+use super::host::{Heard, Inbox, Wish, host};
+use super::metrics::Figures;
+use super::runtime::Place;
 use super::{
-    CallbackId, ConnectionState, Metrics, NetworkChangeType, OptionsError, Refusal, Report, Role,
-    TubeOptions, TubeRuntime,
+    CallbackId, ConnectionState, Managers, Metrics, NetworkChangeType, OptionsError, Refusal,
+    Report, Role, TubeOptions, TubeRuntime, lock,
 };
-use crate::rtc::RtcError;
+use crate::actors::tunnel::Of;
+use crate::charts::tunnel::Input;
+use crate::rtc::{DataPlane, RtcError};
 use crate::tunnel::message::{Message, MessageError};
 use crate::tunnel::signal::{Signal, SignalKind};
+use crate::tunnel::signalled::{Parts, Said, Signalled};
 use crate::tunnel::tube::Tube;
+
+/// Messages of the other side's that wait for the manager.
+const WAITING: usize = 64;
 
 /// Why a tube is not restarted by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,22 +42,73 @@ pub enum RestartError {
     Closed,
 }
 
-/// The manager of one tube. Clones are the same one. It lives until it is closed, also where no clone is left.
+/// The manager of one tube. Clones are the same one; when the last one is gone, it is closed. A registry has one.
 #[derive(Clone)]
 pub struct Manager {
-    shared: Arc<Shared>,
+    handle: Arc<Handle>,
 }
 
-struct Shared {
-    options: TubeOptions,
-    tube: Tube,
-    activity: Activity,
-    callbacks: Callbacks,
-    state: watch::Sender<ConnectionState>,
-    /// Everything that it had is released.
-    gone: watch::Sender<bool>,
+/// What the program has of a manager: when it is gone, so are the wishes.
+struct Handle {
+    shared: Arc<Shared>,
+    wishes: mpsc::UnboundedSender<Wish>,
+    heard: mpsc::Sender<Heard>,
+}
+
+/// What a manager's task, its callbacks and the program have in common.
+pub(super) struct Shared {
+    pub(super) options: TubeOptions,
+    pub(super) plane: DataPlane,
+    pub(super) tube: Tube,
+    pub(super) activity: Activity,
+    pub(super) callbacks: Callbacks,
+    pub(super) state: watch::Sender<ConnectionState>,
+    figures: Mutex<Figures>,
     sent: AtomicU64,
     received: AtomicU64,
+    /// Where it is registered; nothing once it is over.
+    registries: Mutex<Option<Vec<Weak<Managers>>>>,
+    /// Everything that it had is released.
+    gone: watch::Sender<bool>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.options.tube_id)
+    }
+}
+
+impl Shared {
+    pub(super) fn new(options: TubeOptions, plane: DataPlane, tube: Tube) -> Self {
+        Shared {
+            options,
+            plane,
+            tube,
+            activity: Activity::new(),
+            callbacks: Callbacks::new(),
+            state: watch::Sender::new(ConnectionState::Initializing),
+            figures: Mutex::default(),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            registries: Mutex::new(Some(Vec::new())),
+            gone: watch::Sender::new(false),
+        }
+    }
+
+    pub(super) fn figures(&self) -> MutexGuard<'_, Figures> {
+        lock(&self.figures)
+    }
+
+    /// Its task has ended: whoever waits for it hears so when nothing is left.
+    pub(super) fn release(self: Arc<Self>, place: Option<Place>) {
+        self.callbacks.clear();
+        let registries = lock(&self.registries).take().unwrap_or_default();
+        for registry in registries.iter().filter_map(Weak::upgrade) {
+            registry.leaves(&self);
+        }
+        drop(place);
+        self.gone.send_replace(true);
+    }
 }
 
 impl fmt::Debug for Manager {
@@ -66,36 +128,58 @@ impl Manager {
     /// [`OptionsError`].
     pub fn new(runtime: &TubeRuntime, options: TubeOptions) -> Result<Self, OptionsError> {
         options.check()?;
-        let _ = (runtime, options);
-        Err(OptionsError::Ended)
+        let home = runtime.home()?;
+        let plane = runtime.plane();
+        let (tube, signs) = Tube::new(plane);
+        let shared = Arc::new(Shared::new(options, plane.clone(), tube));
+        let (wishes, wished) = mpsc::unbounded_channel();
+        let (heard, hears) = mpsc::channel(WAITING);
+        let inbox = Inbox {
+            wishes: wished,
+            heard: hears,
+            signs,
+            network: runtime.network(),
+        };
+        let hosted = shared.clone();
+        runtime.begin(move || host(hosted.clone(), inbox, home, signalled(hosted)));
+        let handle = Handle {
+            shared,
+            wishes,
+            heard,
+        };
+        Ok(Manager {
+            handle: Arc::new(handle),
+        })
     }
 
     /// The id of its tube.
     pub fn tube_id(&self) -> &str {
-        &self.shared.options.tube_id
+        &self.handle.shared.options.tube_id
     }
 
     /// The conversation that its signals name.
     pub fn conversation_id(&self) -> &str {
-        &self.shared.options.conversation_id
+        &self.handle.shared.options.conversation_id
     }
 
     /// Which side it is.
     pub fn role(&self) -> Role {
-        self.shared.options.role
+        self.handle.shared.options.role
     }
 
     /// Begins: an initiator makes its first offer. For a responder, and for one that has begun, this is nothing.
-    pub fn start(&self) {}
+    pub fn start(&self) {
+        self.wish(Wish::Start);
+    }
 
     /// Its state.
     pub fn state(&self) -> ConnectionState {
-        *self.shared.state.borrow()
+        *self.handle.shared.state.borrow()
     }
 
     /// Waits until this is its state; `false` where it ends before.
     pub async fn reaches(&self, wanted: ConnectionState) -> bool {
-        let mut states = self.shared.state.subscribe();
+        let mut states = self.handle.shared.state.subscribe();
         let end = |state: &ConnectionState| *state == ConnectionState::Terminated;
         // The sender lives as long as this.
         let reached = states
@@ -106,32 +190,37 @@ impl Manager {
 
     /// What it does at the moment and what comes next; `None` where it is over.
     pub async fn report(&self) -> Option<Report> {
-        None
+        let (reply, report) = oneshot::channel();
+        self.wish(Wish::Report(reply));
+        report.await.ok()
     }
 
     /// Its figures.
     pub fn metrics(&self) -> Metrics {
+        let shared = &self.handle.shared;
+        let time_of = |moment| shared.activity.time_of(moment);
+        let figures = shared.figures();
         Metrics {
             last_activity: self.last_activity(),
-            reconnection_attempts: 0,
-            ice_restart_attempts: 0,
-            last_restart: None,
-            established: None,
-            connections: 0,
-            bytes_sent: self.shared.sent.load(Ordering::Relaxed),
-            bytes_received: self.shared.received.load(Ordering::Relaxed),
-            round_trip: None,
+            reconnection_attempts: figures.attempts,
+            ice_restart_attempts: figures.restarts,
+            last_restart: figures.last_attempt.map(time_of),
+            established: figures.established.map(time_of),
+            connections: figures.connections,
+            bytes_sent: shared.sent.load(Ordering::Relaxed),
+            bytes_received: shared.received.load(Ordering::Relaxed),
+            round_trip: figures.round_trip,
         }
     }
 
     /// There was a sign of activity, on the program's signalling perhaps: the next keepalive is that much later.
     pub fn update_activity(&self) {
-        self.shared.activity.touch();
+        self.handle.shared.activity.touch();
     }
 
     /// When it was last active.
     pub fn last_activity(&self) -> SystemTime {
-        let activity = &self.shared.activity;
+        let activity = &self.handle.shared.activity;
         activity.time_of(activity.last())
     }
 
@@ -144,7 +233,10 @@ impl Manager {
         &self,
         call: impl Fn(&str, ConnectionState) + Send + Sync + 'static,
     ) -> CallbackId {
-        self.shared.callbacks.add(Callback::State(Arc::new(call)))
+        self.handle
+            .shared
+            .callbacks
+            .add(Callback::State(Arc::new(call)))
     }
 
     /// Calls this for every change of the network or the path that is noticed.
@@ -152,38 +244,66 @@ impl Manager {
         &self,
         call: impl Fn(&str, NetworkChangeType) + Send + Sync + 'static,
     ) -> CallbackId {
-        self.shared.callbacks.add(Callback::Network(Arc::new(call)))
+        self.handle
+            .shared
+            .callbacks
+            .add(Callback::Network(Arc::new(call)))
     }
 
     /// Calls this for every signal, those for the peer among them.
     pub fn on_signal(&self, call: impl Fn(&Signal) + Send + Sync + 'static) -> CallbackId {
-        self.shared.callbacks.add(Callback::Signal(Arc::new(call)))
+        self.handle
+            .shared
+            .callbacks
+            .add(Callback::Signal(Arc::new(call)))
     }
 
     /// Calls this for every message of this tube that is not a manager's own, on the thread that brings it.
     pub fn on_message(&self, call: impl Fn(&Message) + Send + Sync + 'static) -> CallbackId {
-        self.shared.callbacks.add(Callback::Message(Arc::new(call)))
+        self.handle
+            .shared
+            .callbacks
+            .add(Callback::Message(Arc::new(call)))
     }
 
     /// Whether there was such a callback; there is none any more.
     pub fn remove_callback(&self, id: CallbackId) -> bool {
-        self.shared.callbacks.remove(id)
+        self.handle.shared.callbacks.remove(id)
     }
 
     /// Something has happened to the network, or to the path, as the program knows: what it does about a change of the operating
     /// system's, it does about this one.
     pub fn handle_network_change(&self, change: NetworkChangeType) {
-        let _ = change;
+        let changed = |change| Input::NetworkChanged {
+            change,
+            major: true,
+        };
+        self.wish(Wish::Feed(match change {
+            NetworkChangeType::InterfaceChange | NetworkChangeType::IpChange => changed(change),
+            NetworkChangeType::Timeout => Input::IceDisconnected,
+            NetworkChangeType::IceFailure => Input::IceFailed,
+            NetworkChangeType::QualityDegraded => Input::QualityLow,
+        }));
     }
 
     /// Whether there is a way out of this machine, as the program knows. While there is none, nothing is tried.
     pub fn set_network(&self, up: bool) {
-        let _ = up;
+        let event = if up {
+            Input::NetworkUp
+        } else {
+            Input::NetworkDown
+        };
+        self.wish(Wish::Feed(event));
     }
 
     /// Whether the program's signalling works. While it does not, nothing is offered; at first it is taken to work.
     pub fn set_signalling(&self, up: bool) {
-        let _ = up;
+        let event = if up {
+            Input::SignallingUp
+        } else {
+            Input::SignallingDown
+        };
+        self.wish(Wish::Feed(event));
     }
 
     /// Restarts the connection now.
@@ -191,7 +311,10 @@ impl Manager {
     /// # Errors
     /// [`RestartError`]: not before it is connected for the first time, and not before the backoff is over.
     pub async fn restart(&self) -> Result<(), RestartError> {
-        Err(RestartError::Closed)
+        let (reply, result) = oneshot::channel();
+        self.wish(Wish::Restart(reply));
+        let result = result.await.map_err(|_| RestartError::Closed)?;
+        result.map_err(RestartError::Refused)
     }
 
     /// Sends a message over the tube: at most 262,144 bytes, now or when a connection carries it. Waits while too much is on its
@@ -201,53 +324,104 @@ impl Manager {
     /// [`RtcError::Closed`], [`RtcError::TooLarge`].
     pub async fn send(&self, message: Bytes) -> Result<(), RtcError> {
         let bytes = message.len() as u64;
-        self.shared.tube.send(message).await?;
-        self.shared.sent.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.activity.touch();
+        self.handle.shared.tube.send(message).await?;
+        self.handle.shared.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.handle.shared.activity.touch();
         Ok(())
     }
 
     /// The next message of the tube; `None` once it is closed and everything was taken that came before. For one consumer.
     /// Dropping the future loses nothing.
     pub async fn recv(&self) -> Option<Bytes> {
-        let message = self.shared.tube.recv().await?;
+        let message = self.handle.shared.tube.recv().await?;
         let bytes = message.len() as u64;
-        self.shared.received.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.activity.touch();
+        self.handle
+            .shared
+            .received
+            .fetch_add(bytes, Ordering::Relaxed);
+        self.handle.shared.activity.touch();
         Some(message)
     }
 
     /// Shuts it down: says goodbye if it is connected, and releases everything. Doing it twice is nothing.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.wish(Wish::Close);
+    }
 
     /// Whether everything is released.
     pub fn is_closed(&self) -> bool {
-        *self.shared.gone.borrow()
+        *self.handle.shared.gone.borrow()
     }
 
     /// Waits until everything is released: every task, socket, timer and callback.
     pub async fn closed(&self) {
-        let mut gone = self.shared.gone.subscribe();
+        let mut gone = self.handle.shared.gone.subscribe();
         // The sender lives as long as this.
         let _ = gone.wait_for(|gone| *gone).await;
     }
 
     /// Takes a message of a manager's own.
-    pub(crate) fn take(
+    pub(in crate::tunnel) fn take(
         &self,
         kind: SignalKind,
         generation: u64,
         data: String,
     ) -> Result<(), MessageError> {
-        let _ = (kind, generation, data);
-        self.update_activity();
-        Err(MessageError::Closed(self.tube_id().to_owned()))
+        let id = || self.tube_id().to_owned();
+        let heard = Heard {
+            kind,
+            generation,
+            data,
+        };
+        self.handle
+            .heard
+            .try_send(heard)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => MessageError::Busy(id()),
+                TrySendError::Closed(_) => MessageError::Closed(id()),
+            })
     }
 
     /// Takes any other message.
-    pub(crate) fn pass(&self, message: Message) {
-        self.update_activity();
+    pub(in crate::tunnel) fn pass(&self, message: Message) {
         let tell = Tell::Message(message);
-        self.shared.callbacks.tell(self.tube_id(), &tell);
+        self.handle.shared.callbacks.tell(self.tube_id(), &tell);
+    }
+
+    /// Is in this registry too; `false` where it is over.
+    pub(super) fn is_in(&self, registry: &Arc<Managers>) -> bool {
+        let mut registries = lock(&self.handle.shared.registries);
+        let Some(registries) = registries.as_mut() else {
+            return false;
+        };
+        registries.push(Arc::downgrade(registry));
+        true
+    }
+
+    pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.handle.shared, shared)
+    }
+
+    fn wish(&self, wish: Wish) {
+        // One that is over grants none.
+        let _ = self.handle.wishes.send(wish);
+    }
+}
+
+/// What makes the carrier of a manager.
+fn signalled(
+    shared: Arc<Shared>,
+) -> impl FnOnce(Recipient<Of>, mpsc::UnboundedSender<Said>) -> Signalled + Send {
+    move |reports, said| {
+        let options = &shared.options;
+        Signalled::new(Parts {
+            id: options.tube_id.clone(),
+            role: options.role,
+            tube: shared.tube.clone(),
+            plane: shared.plane.clone(),
+            rtc: options.rtc.clone(),
+            reports,
+            said,
+        })
     }
 }

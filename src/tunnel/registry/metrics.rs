@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 /// The figures of a tube, since its manager was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
@@ -23,4 +25,31 @@ pub struct Metrics {
     pub bytes_received: u64,
     /// How long the last ping and its answer took.
     pub round_trip: Option<Duration>,
+}
+
+/// What a manager counts as it goes.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub attempts: u64,
+    pub restarts: u64,
+    pub last_attempt: Option<Instant>,
+    pub connections: u64,
+    pub established: Option<Instant>,
+    pub round_trip: Option<Duration>,
+}
+
+impl Figures {
+    pub(super) fn attempted(&mut self, now: Instant) {
+        self.attempts += 1;
+        self.last_attempt = Some(now);
+    }
+
+    pub(super) fn restarted(&mut self) {
+        self.restarts += 1;
+    }
+
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.connections += 1;
+        self.established = Some(now);
+    }
 }
