@@ -15,6 +15,7 @@ mod manager;
 mod metrics;
 mod options;
 mod runtime;
+mod shared;
 mod telling;
 
 use std::collections::HashMap;
@@ -54,7 +55,7 @@ struct Managers {
 
 impl Managers {
     /// A manager is over. Another one of its id may have taken its place.
-    fn leaves(&self, manager: &Arc<manager::Shared>) {
+    fn leaves(&self, manager: &Arc<shared::Shared>) {
         let mut by_id = lock(&self.by_id);
         if let Entry::Occupied(known) = by_id.entry(manager.options.tube_id.clone())
             && known.get().is_of(manager)

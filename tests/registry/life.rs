@@ -197,30 +197,6 @@ async fn a_failure_is_told_and_mended() {
     assert_eq!(manager.metrics().connections, 2);
 }
 
-/// While the program's signalling is down nothing is offered; when it is back, what was lost is made anew.
-#[tokio::test]
-async fn signalling_that_is_down_is_waited_for() {
-    let runtime = runtime();
-    let two = Two::connected(&runtime, "tube-1").await;
-    let manager = &two.near.manager;
-    two.cut.store(true, Ordering::SeqCst);
-    manager.set_signalling(false);
-    manager.handle_network_change(NetworkChangeType::IceFailure);
-    let reached = soon("a state", manager.reaches(ConnectionState::Reconnecting)).await;
-    assert!(reached);
-    let report = manager.report().await.unwrap();
-    assert_eq!(report.status.public, ConnectionState::Reconnecting);
-    assert_eq!(two.near.heard.of(SignalKind::Offer).len(), 1);
-    two.cut.store(false, Ordering::SeqCst);
-    manager.set_signalling(true);
-    until("connected again", || {
-        manager.state() == ConnectionState::Connected
-    })
-    .await;
-    two.echo("after").await;
-    two.close().await;
-}
-
 /// TUN-02, and what is counted: activity moves forward with every message and every byte, and only then.
 #[tokio::test]
 async fn activity_and_figures() {

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::callbacks::Tell;
-use super::manager::Shared;
 use super::runtime::Place;
+use super::shared::Shared;
 use super::telling::Telling;
 use super::{ConnectionState, Refusal, Report, Role};
 use crate::actors::Feed;

@@ -1,31 +1,26 @@
 //! The manager of one tube, as a program has it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use actix::Recipient;
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use super::activity::Activity;
-use super::callbacks::{Callback, Callbacks, Tell};
+use super::callbacks::{Callback, Tell};
 use super::host::{Heard, Inbox, Wish, host};
-use super::metrics::Figures;
-use super::runtime::Place;
+use super::shared::Shared;
 use super::{
     CallbackId, ConnectionState, Managers, Metrics, NetworkChangeType, OptionsError, Refusal,
-    Report, Role, TubeOptions, TubeRuntime, lock,
+    Report, Role, TubeOptions, TubeRuntime,
 };
-use crate::actors::tunnel::Of;
 use crate::charts::tunnel::Input;
-use crate::rtc::{DataPlane, RtcError};
+use crate::rtc::RtcError;
 use crate::tunnel::message::{Message, MessageError};
 use crate::tunnel::signal::{Signal, SignalKind};
-use crate::tunnel::signalled::{Parts, Said, Signalled};
 use crate::tunnel::tube::Tube;
 
 /// Messages of the other side's that wait for the manager.
@@ -53,62 +48,6 @@ struct Handle {
     shared: Arc<Shared>,
     wishes: mpsc::UnboundedSender<Wish>,
     heard: mpsc::Sender<Heard>,
-}
-
-/// What a manager's task, its callbacks and the program have in common.
-pub(super) struct Shared {
-    pub(super) options: TubeOptions,
-    pub(super) plane: DataPlane,
-    pub(super) tube: Tube,
-    pub(super) activity: Activity,
-    pub(super) callbacks: Callbacks,
-    pub(super) state: watch::Sender<ConnectionState>,
-    figures: Mutex<Figures>,
-    sent: AtomicU64,
-    received: AtomicU64,
-    /// Where it is registered; nothing once it is over.
-    registries: Mutex<Option<Vec<Weak<Managers>>>>,
-    /// Everything that it had is released.
-    gone: watch::Sender<bool>,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.options.tube_id)
-    }
-}
-
-impl Shared {
-    pub(super) fn new(options: TubeOptions, plane: DataPlane, tube: Tube) -> Self {
-        Shared {
-            options,
-            plane,
-            tube,
-            activity: Activity::new(),
-            callbacks: Callbacks::new(),
-            state: watch::Sender::new(ConnectionState::Initializing),
-            figures: Mutex::default(),
-            sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
-            registries: Mutex::new(Some(Vec::new())),
-            gone: watch::Sender::new(false),
-        }
-    }
-
-    pub(super) fn figures(&self) -> MutexGuard<'_, Figures> {
-        lock(&self.figures)
-    }
-
-    /// Its task has ended: whoever waits for it hears so when nothing is left.
-    pub(super) fn release(self: Arc<Self>, place: Option<Place>) {
-        self.callbacks.clear();
-        let registries = lock(&self.registries).take().unwrap_or_default();
-        for registry in registries.iter().filter_map(Weak::upgrade) {
-            registry.leaves(&self);
-        }
-        drop(place);
-        self.gone.send_replace(true);
-    }
 }
 
 impl fmt::Debug for Manager {
@@ -141,7 +80,7 @@ impl Manager {
             network: runtime.network(),
         };
         let hosted = shared.clone();
-        runtime.begin(move || host(hosted.clone(), inbox, home, signalled(hosted)));
+        runtime.begin(move || host(hosted.clone(), inbox, home, hosted.carrier()));
         let handle = Handle {
             shared,
             wishes,
@@ -197,20 +136,7 @@ impl Manager {
 
     /// Its figures.
     pub fn metrics(&self) -> Metrics {
-        let shared = &self.handle.shared;
-        let time_of = |moment| shared.activity.time_of(moment);
-        let figures = shared.figures();
-        Metrics {
-            last_activity: self.last_activity(),
-            reconnection_attempts: figures.attempts,
-            ice_restart_attempts: figures.restarts,
-            last_restart: figures.last_attempt.map(time_of),
-            established: figures.established.map(time_of),
-            connections: figures.connections,
-            bytes_sent: shared.sent.load(Ordering::Relaxed),
-            bytes_received: shared.received.load(Ordering::Relaxed),
-            round_trip: figures.round_trip,
-        }
+        self.handle.shared.metrics()
     }
 
     /// There was a sign of activity, on the program's signalling perhaps: the next keepalive is that much later.
@@ -390,12 +316,7 @@ impl Manager {
 
     /// Is in this registry too; `false` where it is over.
     pub(super) fn is_in(&self, registry: &Arc<Managers>) -> bool {
-        let mut registries = lock(&self.handle.shared.registries);
-        let Some(registries) = registries.as_mut() else {
-            return false;
-        };
-        registries.push(Arc::downgrade(registry));
-        true
+        self.handle.shared.enters(registry)
     }
 
     pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
@@ -405,23 +326,5 @@ impl Manager {
     fn wish(&self, wish: Wish) {
         // One that is over grants none.
         let _ = self.handle.wishes.send(wish);
-    }
-}
-
-/// What makes the carrier of a manager.
-fn signalled(
-    shared: Arc<Shared>,
-) -> impl FnOnce(Recipient<Of>, mpsc::UnboundedSender<Said>) -> Signalled + Send {
-    move |reports, said| {
-        let options = &shared.options;
-        Signalled::new(Parts {
-            id: options.tube_id.clone(),
-            role: options.role,
-            tube: shared.tube.clone(),
-            plane: shared.plane.clone(),
-            rtc: options.rtc.clone(),
-            reports,
-            said,
-        })
     }
 }

@@ -118,6 +118,11 @@ impl TubeRuntime {
         *self.shared.tubes.borrow()
     }
 
+    /// How many tasks run for the connections of its managers, and for the network.
+    pub fn tasks(&self) -> usize {
+        self.shared.plane.handle().metrics().num_alive_tasks()
+    }
+
     /// Closes every manager, waits until that is done (a few seconds at most), and takes no new ones.
     pub async fn shutdown(&self) {
         self.shared.ending.send_replace(true);

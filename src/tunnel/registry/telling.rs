@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::callbacks::Tell;
-use super::manager::Shared;
 use super::runtime::Place;
+use super::shared::Shared;
 
 /// What waits to be told; then the managers wait.
 const WAITING: usize = 1024;
