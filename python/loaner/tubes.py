@@ -7,7 +7,9 @@ event loop.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import itertools
 import json
 import logging
 import os
@@ -146,6 +148,14 @@ class Tube:
         """
         return self._native.recv(timeout)
 
+    async def send_async(self, message: bytes) -> None:
+        """As :meth:`send`, for coroutines. Where it is cancelled, the message is either sent or not."""
+        await _outcome(self._native.send_soon(message))
+
+    async def recv_async(self) -> Optional[bytes]:
+        """As :meth:`recv`, for coroutines. Where it is cancelled, nothing is lost."""
+        return await _outcome(self._native.recv_soon())
+
     def close(self) -> None:
         """Shuts it down: says goodbye if it is connected, and releases everything. Does not wait for it; twice is nothing."""
         self._native.close()
@@ -190,15 +200,11 @@ class Tube:
             state = ConnectionState(text)
             for callback in tuple(self._states):
                 callback(self.tube_id, state)
-            if state is ConnectionState.TERMINATED:
-                self._over.set()
-                for end in tuple(self._ends):
-                    end()
         elif what == "change":
             self._noticed[text] = time.monotonic()
             for callback in tuple(self._changes):
                 callback(self.tube_id, NetworkChangeType(text))
-        else:
+        elif what == "signal":
             signal = json.loads(text)
             if signal["kind"] == "network_change_detected":
                 self._noticed[signal["data"]] = time.monotonic()
@@ -206,19 +212,41 @@ class Tube:
                 log.warning("nobody takes the signals of tube %s to its peer; add a signal callback", self.tube_id)
             for callback in tuple(self._signals):
                 callback(dict(signal))
+        else:
+            self._over.set()
+            for end in tuple(self._ends):
+                end()
+
+
+async def _outcome(pending: _native.Pending) -> Optional[bytes]:
+    """Waits for it on the loop that runs here."""
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    loop.add_reader(pending.fileno(), there.set)
+    try:
+        await there.wait()
+    except BaseException:
+        pending.cancel()
+        raise
+    finally:
+        loop.remove_reader(pending.fileno())
+    return pending.result()
 
 
 class TubeRegistry:
     """The tubes of a program, and the threads on which they live.
 
-    One is enough for a program. It is closed at the end of the program at the latest. A fork leaves it with the parent: the
-    child makes one of its own.
+    One is enough for a program. It is closed at the end of the program at the latest. A process that was forked from one that
+    has a registry can have none: start it by ``spawn``, or fork before.
     """
 
     def __init__(self) -> None:
         self._native = _native.Tubes()
         self._process = os.getpid()
         self._tubes: dict[str, Tube] = {}
+        # By number: an id may be another tube's when the last is told of the one before.
+        self._numbers = itertools.count()
+        self._numbered: dict[int, Tube] = {}
         self._thread = threading.Thread(
             target=_tell, args=(self._native, weakref.ref(self)), name="loaner-events", daemon=True
         )
@@ -259,16 +287,17 @@ class TubeRegistry:
 
         Raises ``ValueError`` for what cannot be, such as a tube that is there already.
         """
-        native = self._native.create(
-            str(uuid.uuid4()) if tube_id is None else tube_id,
-            role,
-            conversation_id,
-            patience,
-            keepalive,
-            [dict(server) for server in ice_servers],
-        )
-        tube = Tube(native, self)
-        self._tubes[tube.tube_id] = tube
+        number = next(self._numbers)
+        wishes = {
+            "tube_id": str(uuid.uuid4()) if tube_id is None else tube_id,
+            "role": role,
+            "conversation_id": conversation_id,
+            "patience": patience,
+            "keepalive": keepalive,
+            "ice_servers": [dict(server) for server in ice_servers],
+        }
+        tube = Tube(self._native.create(number, wishes), self)
+        self._tubes[tube.tube_id] = self._numbered[number] = tube
         return tube
 
     def tube(self, tube_id: str) -> Tube:
@@ -319,13 +348,12 @@ class TubeRegistry:
     def _is_calling(self) -> bool:
         return threading.current_thread() is self._thread
 
-    def _told(self, tube_id: str, what: str, text: str) -> None:
-        tube = self._tubes.get(tube_id)
-        if tube is None:
-            return
-        if what == "state" and text == ConnectionState.TERMINATED.value:
-            # A new one may have this id from now on.
-            del self._tubes[tube_id]
+    def _told(self, number: int, what: str, text: str) -> None:
+        tube = self._numbered[number]
+        if what == "over":
+            del self._numbered[number]
+            if self._tubes.get(tube.tube_id) is tube:
+                del self._tubes[tube.tube_id]
         tube._told(what, text)
 
 

@@ -1,8 +1,9 @@
 //! What belongs to the process that made it.
 
 use std::process;
+use std::sync::OnceLock;
 
-use pyo3::PyResult;
+use pyo3::{PyErr, PyResult};
 
 use crate::TubeError;
 
@@ -23,13 +24,25 @@ impl<T> Owned<T> {
     /// It, in the process that made it.
     pub fn get(&self) -> PyResult<&T> {
         let here = self.process == process::id();
-        let inner = self.inner.as_ref().filter(|_| here);
-        inner.ok_or_else(|| {
-            TubeError::new_err(
-                "this tube was made before a fork and belongs to the parent; make a TubeRegistry of this process",
-            )
-        })
+        self.inner.as_ref().filter(|_| here).ok_or_else(forked)
     }
+}
+
+/// Whether this process may have tubes. A child of one that has them may not: locks that its threads held at the fork are
+/// never released there.
+pub fn check() -> PyResult<()> {
+    static FIRST: OnceLock<u32> = OnceLock::new();
+    if *FIRST.get_or_init(process::id) == process::id() {
+        Ok(())
+    } else {
+        Err(forked())
+    }
+}
+
+fn forked() -> PyErr {
+    TubeError::new_err(
+        "this process was forked from one that had tubes, and they stay there; start it by 'spawn', or fork before the first TubeRegistry is made",
+    )
 }
 
 impl<T> Drop for Owned<T> {

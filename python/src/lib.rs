@@ -5,6 +5,7 @@
 
 mod forked;
 mod options;
+mod pending;
 mod tube;
 mod tubes;
 mod waiting;
@@ -36,6 +37,7 @@ mod _native {
     #[pymodule_export]
     use super::{
         RestartError, TubeClosedError, TubeError,
+        pending::Pending,
         tube::Tube,
         tubes::{Receipt, Tubes},
     };

@@ -24,15 +24,19 @@ enum Urls {
     Many(Vec<String>),
 }
 
-/// What a program may leave out.
+/// A tube as a program wants it; what is `None` is as usual.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
 pub struct Wishes {
-    pub conversation_id: String,
-    pub patience: Option<f64>,
-    pub keepalive: Option<f64>,
-    pub servers: Vec<Server>,
+    tube_id: String,
+    role: String,
+    conversation_id: String,
+    patience: Option<f64>,
+    keepalive: Option<f64>,
+    ice_servers: Vec<Server>,
 }
 
-pub fn role(name: &str) -> PyResult<Role> {
+fn role(name: &str) -> PyResult<Role> {
     match name {
         "initiator" => Ok(Role::Initiator),
         "responder" => Ok(Role::Responder),
@@ -53,8 +57,8 @@ pub fn change(name: &str) -> PyResult<NetworkChangeType> {
 }
 
 impl Wishes {
-    pub fn options(self, tube_id: String, role: Role) -> PyResult<TubeOptions> {
-        let mut options = TubeOptions::new(tube_id, role);
+    pub fn options(self) -> PyResult<TubeOptions> {
+        let mut options = TubeOptions::new(self.tube_id, role(&self.role)?);
         options.conversation_id = self.conversation_id;
         if let Some(patience) = self.patience {
             options.patience = seconds("patience", patience)?;
@@ -62,7 +66,7 @@ impl Wishes {
         if let Some(keepalive) = self.keepalive {
             options.keepalive = seconds("keepalive", keepalive)?;
         }
-        let servers = self.servers.into_iter().map(Server::into).collect();
+        let servers = self.ice_servers.into_iter().map(Server::into).collect();
         options.rtc.ice_servers = usable_servers(servers);
         Ok(options)
     }

@@ -1,5 +1,6 @@
 //! A tube, as Python has it.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::forked::Owned;
 use crate::options::change;
+use crate::pending::{Inbox, Pending};
 use crate::waiting::wait;
 use crate::{RestartError as NoRestart, TubeClosedError};
 
@@ -23,13 +25,19 @@ pub struct Tube {
 
 struct Own {
     manager: Manager,
+    inbox: Arc<Inbox>,
     runtime: TubeRuntime,
 }
 
 impl Tube {
     pub fn new(manager: Manager, runtime: TubeRuntime) -> Self {
+        let inbox = Arc::new(Inbox::new(manager.clone()));
         Tube {
-            owned: Owned::new(Own { manager, runtime }),
+            owned: Owned::new(Own {
+                manager,
+                inbox,
+                runtime,
+            }),
         }
     }
 
@@ -147,10 +155,13 @@ impl Tube {
         let own = self.owned.get()?;
         let sent = own.manager.send(Bytes::copy_from_slice(&message));
         let result = wait(py, &own.runtime, timeout, sent)?;
-        result.map_err(|error| match error {
-            RtcError::TooLarge(_) => PyValueError::new_err(error.to_string()),
-            _ => TubeClosedError::new_err("the tube is closed"),
-        })
+        result.map_err(send_error)
+    }
+
+    /// Begins to send a message.
+    fn send_soon(&self, message: PyBackedBytes) -> PyResult<Pending> {
+        let own = self.owned.get()?;
+        Pending::send(&own.runtime, &own.inbox, Bytes::copy_from_slice(&message))
     }
 
     /// The next message; nothing once it is closed and everything was taken.
@@ -161,8 +172,14 @@ impl Tube {
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let own = self.owned.get()?;
-        let message = wait(py, &own.runtime, timeout, own.manager.recv())?;
+        let message = wait(py, &own.runtime, timeout, own.inbox.next())?;
         Ok(message.map(|message| PyBytes::new(py, &message)))
+    }
+
+    /// Begins to receive the next message.
+    fn recv_soon(&self) -> PyResult<Pending> {
+        let own = self.owned.get()?;
+        Pending::recv(&own.runtime, &own.inbox)
     }
 
     /// Shuts it down; does not wait for it.
@@ -176,6 +193,14 @@ impl Tube {
     fn wait_closed(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let own = self.owned.get()?;
         wait(py, &own.runtime, timeout, own.manager.closed())
+    }
+}
+
+/// Why a message cannot be sent, for Python.
+pub fn send_error(error: RtcError) -> PyErr {
+    match error {
+        RtcError::TooLarge(_) => PyValueError::new_err(error.to_string()),
+        _ => TubeClosedError::new_err("the tube is closed"),
     }
 }
 

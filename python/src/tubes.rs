@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use loaner::tunnel::message::{Delivery, Message};
 use loaner::tunnel::registry::{Manager, OptionsError, Registry, TubeRuntime};
@@ -10,16 +10,16 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::TubeError;
-use crate::forked::Owned;
-use crate::options::{self, Server, Wishes};
+use crate::forked::{self, Owned};
+use crate::options::Wishes;
 use crate::tube::Tube;
 use crate::waiting::wait;
 
 /// How long everything may take to close. Its parts are bounded more tightly.
 const SHUTDOWN: f64 = 30.0;
 
-/// What happened to a tube: its id, what, and the text that belongs to it.
-type Event = (String, &'static str, String);
+/// What happened to a tube: its number, what, and the text that belongs to it.
+type Event = (u64, &'static str, String);
 
 thread_local! {
     /// The program's own messages in the text that this thread is bringing.
@@ -54,6 +54,7 @@ pub struct Receipt {
 impl Tubes {
     #[new]
     fn new() -> PyResult<Self> {
+        forked::check()?;
         let cannot = |error| PyOSError::new_err(format!("no threads for tubes: {error}"));
         let runtime = TubeRuntime::start().map_err(cannot)?;
         let (tell, events) = channel();
@@ -68,25 +69,10 @@ impl Tubes {
         })
     }
 
-    /// Makes a tube.
-    #[pyo3(signature = (tube_id, role, conversation_id, patience, keepalive, ice_servers))]
-    fn create(
-        &self,
-        tube_id: String,
-        role: &str,
-        conversation_id: String,
-        patience: Option<f64>,
-        keepalive: Option<f64>,
-        ice_servers: Vec<Server>,
-    ) -> PyResult<Tube> {
+    /// Makes a tube. What happens to it is told under this number; the last is `over`.
+    fn create(&self, number: u64, wishes: Wishes) -> PyResult<Tube> {
         let own = self.owned.get()?;
-        let wishes = Wishes {
-            conversation_id,
-            patience,
-            keepalive,
-            servers: ice_servers,
-        };
-        let options = wishes.options(tube_id, options::role(role)?)?;
+        let options = wishes.options()?;
         let tell = lock(&own.tell).clone();
         let tell = tell.ok_or_else(closed)?;
         let manager = Manager::new(&own.runtime, options).map_err(|error| match error {
@@ -97,7 +83,7 @@ impl Tubes {
             manager.close();
             return Err(PyValueError::new_err(error.to_string()));
         }
-        listen(&manager, &tell);
+        listen(&manager, number, tell);
         Ok(Tube::new(manager, own.runtime.clone()))
     }
 
@@ -132,7 +118,7 @@ impl Tubes {
         })
     }
 
-    /// What happened next: tube id, what, and the text that belongs to it. Waits for it. Nothing once there is nothing any
+    /// What happened next: number of the tube, what, and the text that belongs to it. Waits for it. Nothing once there is nothing any
     /// more.
     fn next_event(&self, py: Python<'_>) -> PyResult<Option<Event>> {
         let own = self.owned.get()?;
@@ -162,21 +148,33 @@ fn closed() -> PyErr {
     TubeError::new_err("this registry is closed; make another one")
 }
 
-/// Has everything that happens to a tube be told.
-fn listen(manager: &Manager, tell: &Sender<Event>) {
-    // Nobody may listen any more: then nobody is told.
-    let to = tell.clone();
-    manager.on_state(move |tube, state| {
-        let _ = to.send((tube.to_owned(), "state", state.to_string()));
-    });
-    let to = tell.clone();
-    manager.on_network_change(move |tube, change| {
-        let _ = to.send((tube.to_owned(), "change", change.to_string()));
-    });
-    let to = tell.clone();
-    manager.on_signal(move |signal| {
-        let _ = to.send((signal.tube_id.clone(), "signal", signal.to_json()));
-    });
+/// Tells what happens to one tube, and at last that nothing does any more.
+struct Tell {
+    number: u64,
+    to: Sender<Event>,
+}
+
+impl Tell {
+    fn tell(&self, what: &'static str, text: String) {
+        // Nobody may listen any more: then nobody is told.
+        let _ = self.to.send((self.number, what, text));
+    }
+}
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        self.tell("over", String::new());
+    }
+}
+
+/// Has everything that happens to a tube be told. Its callbacks are dropped when it is over.
+fn listen(manager: &Manager, number: u64, to: Sender<Event>) {
+    let tell = Arc::new(Tell { number, to });
+    let telling = tell.clone();
+    manager.on_state(move |_, state| telling.tell("state", state.to_string()));
+    let telling = tell.clone();
+    manager.on_network_change(move |_, change| telling.tell("change", change.to_string()));
+    manager.on_signal(move |signal| tell.tell("signal", signal.to_json()));
     manager.on_message(|message| BROUGHT.with_borrow_mut(|brought| brought.push(message.clone())));
 }
 
