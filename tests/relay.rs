@@ -11,6 +11,7 @@ mod coturn;
 mod credentials;
 #[path = "relay/meeting.rs"]
 mod meeting;
+#[allow(dead_code)]
 #[path = "support/namespace.rs"]
 mod namespace;
 #[allow(dead_code)]

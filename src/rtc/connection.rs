@@ -1,24 +1,25 @@
 //! One peer connection.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
+use tokio::sync::{OwnedMutexGuard, mpsc};
+use webrtc::peer_connection::PeerConnection;
 
-use super::shared::{Shared, lock};
-use super::tuning::window_bytes;
+use super::negotiation::{Agreed, Negotiation};
+use super::shared::Shared;
 use super::{
-    Channel, DataPlane, IceServer, IceState, RtcConfig, RtcError, RtcEvent, path, sdp, stack,
+    Channel, DataPlane, IceServer, IceState, Path, RtcConfig, RtcError, RtcEvent, path, selected,
+    stack,
 };
 
 /// How long closing a connection lets the peer acknowledge what was sent.
 const CLOSE_DRAIN: Duration = Duration::from_secs(1);
 
-/// A peer whose sockets take so many bytes at once is sent a whole window at once: the usual default of Linux.
-const MUCH_ROOM: u32 = 200_000;
+/// How long a description may take: twice what it waits for servers.
+const DESCRIBE: Duration = Duration::from_secs(6);
 
 /// One peer connection. Clones are the same connection; it is closed when the last one is dropped.
 #[derive(Clone)]
@@ -30,18 +31,7 @@ struct Inner {
     stack: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
     plane: DataPlane,
-    trickle: Mutex<Trickle>,
-    /// Whether the peer takes candidates after an offer.
-    takes_trickle: bool,
-}
-
-/// The candidates of the peer so far.
-#[derive(Default)]
-struct Trickle {
-    count: usize,
-    described: bool,
-    /// Those that came before the description that they belong to.
-    early: Vec<RTCIceCandidateInit>,
+    negotiation: Arc<Negotiation>,
 }
 
 impl fmt::Debug for Connection {
@@ -104,13 +94,13 @@ impl Connection {
         let building = stack::build(plane.handle().clone(), config.clone(), packets);
         let built = plane.spawn(building).await;
         let (stack, shared, events) = built.unwrap_or(Err(RtcError::PlaneGone))?;
+        let negotiation = Negotiation::new(stack.clone(), shared.clone(), config.trickle, packets);
         let connection = Connection {
             inner: Arc::new(Inner {
                 stack,
                 shared,
                 plane: plane.clone(),
-                trickle: Mutex::default(),
-                takes_trickle: config.trickle,
+                negotiation: Arc::new(negotiation),
             }),
         };
         Ok((connection, events))
@@ -137,46 +127,56 @@ impl Connection {
     /// # Errors
     /// [`RtcError::Closed`], or [`RtcError::Stack`].
     pub async fn offer(&self) -> Result<String, RtcError> {
-        let offer = self.inner.stack.create_offer(None).await?;
-        self.inner.shared.gathering().begin();
-        self.inner.stack.set_local_description(offer).await?;
-        self.gathered(self.inner.takes_trickle).await
+        let (negotiation, mut agreed) = self.exchange().await;
+        self.whole(async move { negotiation.offer(&mut agreed).await })
+            .await
     }
 
-    /// Takes the peer's answer to our offer; the connection is then made in the background.
+    /// Makes the offer of an ICE restart, for a connection whose way to the peer is gone or about to go: with new
+    /// credentials, sockets at the addresses that this host has now, and every candidate that is found within 3 s. DTLS
+    /// and the channels stay, with what is in them; data moves again after the peer's [`answer`](Self::answer) was taken.
+    ///
+    /// Until then nothing moves, also on a connection that was well. An offer whose answer never comes may be made again;
+    /// the earlier one is void then. Only one side should offer: of two offers that cross, each takes back the other.
+    ///
+    /// SCTP sends again only when its timer says so, 1, 3, 7, 15 or 31 s after the loss, and never when the loss was over
+    /// 31 s ago with data under way: whether the restart has helped is to be seen by the data, not by
+    /// [`ice_state`](Self::ice_state).
     ///
     /// # Errors
-    /// [`RtcError::Description`] when the answer cannot be used.
+    /// [`RtcError::Restart`] before the first exchange of descriptions, [`RtcError::Slow`] after 6 s,
+    /// [`RtcError::Closed`], or [`RtcError::Stack`].
+    pub async fn restart_offer(&self) -> Result<String, RtcError> {
+        let (negotiation, mut agreed) = self.exchange().await;
+        self.whole(async move { negotiation.restart_offer(&mut agreed).await })
+            .await
+    }
+
+    /// Takes the peer's answer to our offer; the connection is then made in the background, or goes on.
+    ///
+    /// # Errors
+    /// [`RtcError::Description`] when the answer cannot be used. On a connection that was made: [`RtcError::Stale`] for an
+    /// answer that is not for the latest restart, or came before, or when there was none; [`RtcError::Restart`] when the
+    /// connection cannot go that way.
     pub async fn accept_answer(&self, sdp: &str) -> Result<(), RtcError> {
-        let (sdp, candidates) = sdp::tidy(sdp)?;
-        let answer = RTCSessionDescription::answer(sdp).map_err(unusable)?;
-        self.inner.shared.negotiated();
-        let taken = self.remote(answer, candidates).await;
-        if taken.is_err() {
-            self.inner.shared.not_negotiated();
-        }
-        taken
+        let (negotiation, mut agreed) = self.exchange().await;
+        let sdp = sdp.to_owned();
+        self.whole(async move { negotiation.accept_answer(&mut agreed, &sdp).await })
+            .await
     }
 
     /// Takes the peer's offer and makes the answer: complete, as the offer; or at once, when the offer says that others
-    /// may follow.
+    /// may follow. On a connection that was made, the offer is of an ICE restart, which is done on this side too; an
+    /// offer of our own that has no answer is void then.
     ///
     /// # Errors
-    /// [`RtcError::Description`] when the offer cannot be used.
+    /// [`RtcError::Description`] when the offer cannot be used. On a connection that was made: [`RtcError::Stale`] for an
+    /// offer that is no restart; [`RtcError::Restart`] when the connection cannot go that way.
     pub async fn answer(&self, offer_sdp: &str) -> Result<String, RtcError> {
-        let (sdp, candidates) = sdp::tidy(offer_sdp)?;
-        let offer = RTCSessionDescription::offer(sdp).map_err(unusable)?;
-        self.remote(offer, candidates).await?;
-        let answer = self
-            .inner
-            .stack
-            .create_answer(None)
+        let (negotiation, mut agreed) = self.exchange().await;
+        let offer = offer_sdp.to_owned();
+        self.whole(async move { negotiation.answer(&mut agreed, &offer).await })
             .await
-            .map_err(unusable)?;
-        self.inner.shared.negotiated();
-        self.inner.shared.gathering().begin();
-        self.inner.stack.set_local_description(answer).await?;
-        self.gathered(sdp::takes_trickle(offer_sdp)).await
     }
 
     /// Takes a candidate that the peer trickles, before or after its description. One that cannot be used (TCP,
@@ -190,31 +190,8 @@ impl Connection {
         mid: Option<String>,
         mline: Option<u16>,
     ) -> Result<(), RtcError> {
-        if !sdp::usable(candidate) {
-            tracing::debug!("a candidate that cannot be used was passed over");
-            return Ok(());
-        }
-        if let Some(relay) = sdp::relay_of(candidate) {
-            self.inner.shared.relays.add(relay);
-        }
-        let candidate = RTCIceCandidateInit {
-            candidate: candidate.to_owned(),
-            sdp_mid: mid,
-            sdp_mline_index: mline,
-            ..RTCIceCandidateInit::default()
-        };
-        {
-            let mut trickle = self.trickle();
-            if trickle.count >= sdp::MAX_CANDIDATES {
-                return Ok(());
-            }
-            trickle.count += 1;
-            if !trickle.described {
-                trickle.early.push(candidate);
-                return Ok(());
-            }
-        }
-        Ok(self.inner.stack.add_ice_candidate(candidate).await?)
+        let negotiation = &self.inner.negotiation;
+        negotiation.add_candidate(candidate, mid, mline).await
     }
 
     /// Why no TURN server gave a relay, once that is clear (3 s after the description was begun, at most), for a person
@@ -229,6 +206,11 @@ impl Connection {
         self.inner.shared.ice_state()
     }
 
+    /// The way that it takes; `None` while there is none: before it is made, during a restart, and after its end.
+    pub async fn path(&self) -> Option<Path> {
+        selected::path(&*self.inner.stack).await
+    }
+
     /// Closes the connection and all its channels, and tells the peer. What was sent before goes out first, if the
     /// peer acknowledges it within a second. Closing twice is nothing.
     ///
@@ -240,53 +222,26 @@ impl Connection {
         }
     }
 
-    fn trickle(&self) -> MutexGuard<'_, Trickle> {
-        lock(&self.inner.trickle)
+    /// Waits until there is no exchange under way, and begins one. What is given up while it waits is not begun.
+    async fn exchange(&self) -> (Arc<Negotiation>, OwnedMutexGuard<Agreed>) {
+        let negotiation = self.inner.negotiation.clone();
+        let agreed = negotiation.begin().await;
+        (negotiation, agreed)
     }
 
-    /// Applies the peer's description, then the candidates that came before it.
-    async fn remote(
+    /// Does a part of an exchange on the data plane, and to its end: half of it leaves a connection that can do nothing.
+    async fn whole<T: Send + 'static>(
         &self,
-        description: RTCSessionDescription,
-        candidates: usize,
-    ) -> Result<(), RtcError> {
-        let burst = sdp::burst_bytes(&description.sdp).unwrap_or(0);
-        let little_room = burst < MUCH_ROOM;
-        let shared = &self.inner.shared;
-        shared.little_room.store(little_room, Ordering::Relaxed);
-        for relay in sdp::relays(&description.sdp) {
-            shared.relays.add(relay);
+        part: impl Future<Output = Result<T, RtcError>> + Send + 'static,
+    ) -> Result<T, RtcError> {
+        let part = async { tokio::time::timeout(DESCRIBE, part).await };
+        match self.inner.plane.spawn(part).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(RtcError::Restart(format!(
+                "it takes more than {DESCRIBE:?}"
+            ))),
+            Err(_) => Err(RtcError::PlaneGone),
         }
-        self.inner
-            .stack
-            .set_remote_description(description)
-            .await
-            .map_err(unusable)?;
-        let early = {
-            let mut trickle = self.trickle();
-            trickle.described = true;
-            trickle.count += candidates;
-            std::mem::take(&mut trickle.early)
-        };
-        for candidate in early {
-            if let Err(error) = self.inner.stack.add_ice_candidate(candidate).await {
-                tracing::debug!(%error, "an early candidate cannot be used");
-            }
-        }
-        Ok(())
-    }
-
-    /// Our description, once it need not wait for further candidates.
-    async fn gathered(&self, trickle: bool) -> Result<String, RtcError> {
-        let shared = &self.inner.shared;
-        shared.gathering().enough(shared, trickle).await?;
-        let description = self.inner.stack.local_description().await;
-        let sdp = description.ok_or(RtcError::Closed)?.sdp;
-        let sdp = sdp::with_burst(sdp, window_bytes());
-        let sdp = if trickle { sdp::trickling(sdp) } else { sdp };
-        // Without servers, nothing follows our own addresses.
-        let more = trickle && shared.gathering().has_servers();
-        Ok(if more { sdp } else { sdp::complete(sdp) })
     }
 }
 
@@ -296,12 +251,5 @@ async fn shut(stack: Arc<dyn PeerConnection>, shared: Arc<Shared>) {
     shared.setup_over();
     if let Err(error) = stack.close().await {
         tracing::debug!(%error, "closing a connection");
-    }
-}
-
-fn unusable(error: webrtc::error::Error) -> RtcError {
-    match RtcError::from(error) {
-        RtcError::Stack(reason) => RtcError::Description(reason),
-        other => other,
     }
 }

@@ -17,6 +17,16 @@ pub enum RtcError {
     /// The channel did not open within [`RtcConfig::setup`](super::RtcConfig::setup) of both descriptions being known.
     #[error("the channel did not open within {0:?}")]
     Setup(Duration),
+    /// A description of an earlier exchange: an answer to another offer than the latest, or a repeated one. It was not taken,
+    /// and changed nothing.
+    #[error("stale session description: it is not of the latest exchange")]
+    Stale,
+    /// ICE cannot be restarted, for this reason.
+    #[error("ICE cannot be restarted: {0}")]
+    Restart(String),
+    /// The stack did not come to a description within this time.
+    #[error("no session description within {0:?}")]
+    Slow(Duration),
     /// The data plane has shut down.
     #[error("the data plane has shut down")]
     PlaneGone,

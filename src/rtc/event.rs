@@ -26,7 +26,7 @@ pub enum IceState {
     Completed,
     /// The peer has been silent for 5 s. It may come back.
     Disconnected,
-    /// The peer has been silent for 105 s, or no pair was ever found. Final.
+    /// The peer has been silent for 105 s, or no pair was ever found. Final, unless ICE is restarted.
     Failed,
     /// The connection is closed.
     Closed,

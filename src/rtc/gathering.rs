@@ -2,15 +2,16 @@
 //!
 //! The stack asks every server from every interface, and calls it complete when each has answered or was given up, which
 //! takes it 8 s. A description does not wait for that.
+//!
+//! An ICE restart begins with other sockets, and with a search of its own. The stack numbers nothing; but it binds and tells
+//! from the same task, so whatever it tells after the sockets were bound is of the new search.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::shared::{Shared, wait};
-use super::{IceServer, RtcError, servers};
+use super::{CandidateKind, IceServer, RtcError, servers};
 
 /// How long servers have to answer before a description leaves without what they would add.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -31,24 +32,24 @@ enum Found {
     All,
 }
 
-/// The kind of a candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// One of our own addresses.
-    Host,
-    /// An address as a STUN server sees it.
-    Reflexive,
-    /// An address of a TURN server.
-    Relay,
+/// Which search this is: how often the sockets were bound.
+pub(super) type Pass = u32;
+
+/// How far the latest search is.
+#[derive(Debug)]
+struct Progress {
+    pass: Pass,
+    found: Found,
+    relayed: bool,
+    /// When a description began to wait for it.
+    begun: Option<Instant>,
+    /// Whether the description has left and later candidates are sent by themselves.
+    follow: bool,
 }
 
 /// How the search for our candidates goes.
 pub(super) struct Gathering {
-    found: watch::Sender<Found>,
-    relayed: AtomicBool,
-    begun: OnceLock<Instant>,
-    /// Whether the description has left and later candidates are sent by themselves.
-    follow: AtomicBool,
+    progress: watch::Sender<Progress>,
     /// The TURN servers, for a person to read; empty when there is none.
     turn: String,
     /// Whether there is a server that could add something.
@@ -58,10 +59,13 @@ pub(super) struct Gathering {
 impl Gathering {
     pub(super) fn new(servers: &[IceServer]) -> Self {
         Gathering {
-            found: watch::Sender::new(Found::Nothing),
-            relayed: AtomicBool::new(false),
-            begun: OnceLock::new(),
-            follow: AtomicBool::new(false),
+            progress: watch::Sender::new(Progress {
+                pass: 0,
+                found: Found::Nothing,
+                relayed: false,
+                begun: None,
+                follow: false,
+            }),
             turn: servers::turn_urls(servers),
             servers: !servers.is_empty(),
         }
@@ -72,35 +76,56 @@ impl Gathering {
         self.servers
     }
 
-    /// It begins now.
-    pub(super) fn begin(&self) {
-        self.begun.get_or_init(Instant::now);
+    /// The sockets are being bound: what was found before is void.
+    pub(super) fn bound(&self) {
+        self.progress.send_modify(|progress| {
+            progress.pass += 1;
+            progress.found = Found::Nothing;
+            progress.relayed = false;
+            progress.follow = false;
+        });
+    }
+
+    /// A description begins to wait for the search with the sockets there are.
+    pub(super) fn begin(&self) -> Pass {
+        self.progress.send_modify(|progress| {
+            progress.begun.get_or_insert_with(Instant::now);
+        });
+        self.progress.borrow().pass
+    }
+
+    /// A description begins to wait for the search with the sockets that are bound next.
+    pub(super) fn begin_again(&self) -> Pass {
+        self.progress
+            .send_modify(|progress| progress.begun = Some(Instant::now()));
+        self.progress.borrow().pass + 1
     }
 
     /// Notes a candidate, and whether it is to be sent by itself.
-    pub(super) fn candidate(&self, kind: Kind) -> bool {
-        if kind == Kind::Relay {
-            self.relayed.store(true, Ordering::Relaxed);
-        }
+    pub(super) fn candidate(&self, kind: CandidateKind) -> bool {
         let most = match kind {
-            Kind::Host => false,
-            Kind::Reflexive => self.turn.is_empty(),
-            Kind::Relay => true,
+            CandidateKind::Host | CandidateKind::PeerReflexive => false,
+            CandidateKind::ServerReflexive => self.turn.is_empty(),
+            CandidateKind::Relay => true,
         };
-        self.advance(if most { Found::Most } else { Found::Own });
-        self.follow.load(Ordering::Relaxed)
+        self.advance(
+            if most { Found::Most } else { Found::Own },
+            kind == CandidateKind::Relay,
+        );
+        self.progress.borrow().follow
     }
 
     /// There are no more.
     pub(super) fn complete(&self) {
-        self.advance(Found::All);
+        self.advance(Found::All, false);
     }
 
-    fn advance(&self, to: Found) {
-        self.found.send_if_modified(|found| {
-            let further = to > *found;
+    fn advance(&self, to: Found, relayed: bool) {
+        self.progress.send_if_modified(|progress| {
+            progress.relayed |= relayed;
+            let further = to > progress.found;
             if further {
-                *found = to;
+                progress.found = to;
             }
             further
         });
@@ -110,25 +135,36 @@ impl Gathering {
     ///
     /// # Errors
     /// [`RtcError::Closed`].
-    pub(super) async fn enough(&self, shared: &Shared, trickle: bool) -> Result<(), RtcError> {
+    pub(super) async fn enough(
+        &self,
+        shared: &Shared,
+        pass: Pass,
+        trickle: bool,
+    ) -> Result<(), RtcError> {
+        let found = |least: Found| {
+            let is_so = move |progress: &Progress| progress.pass >= pass && progress.found >= least;
+            wait(&self.progress, is_so)
+        };
         let enough = async {
             if trickle {
-                wait(&self.found, |found| *found >= Found::Own).await;
+                found(Found::Own).await;
                 // From here on each is told of. What came before is in the description, which is read after this.
-                self.follow.store(true, Ordering::Relaxed);
+                self.progress.send_modify(|progress| progress.follow = true);
                 return;
             }
             let most = async {
-                wait(&self.found, |found| *found >= Found::Most).await;
+                found(Found::Most).await;
                 shared.sleep(OTHERS).await;
             };
             tokio::select! {
-                () = wait(&self.found, |found| *found == Found::All) => {}
+                () = found(Found::All) => {}
                 () = most => {}
                 () = shared.sleep(self.left()) => {
                     tracing::debug!("a STUN or TURN server does not answer; going on without");
                 }
             }
+            // Our own addresses are waited for in any case: without them there is nothing to describe.
+            found(Found::Own).await;
         };
         tokio::select! {
             () = enough => Ok(()),
@@ -142,18 +178,18 @@ impl Gathering {
             return None;
         }
         let why = tokio::select! {
-            () = wait(&self.found, |found| *found == Found::All) => {
+            () = wait(&self.progress, |progress| progress.found == Found::All) => {
                 "it refuses the credentials, or cannot be reached"
             }
             () = shared.sleep(self.left()) => "it does not answer",
             () = shared.ended() => return None,
         };
-        let relayed = self.relayed.load(Ordering::Relaxed);
+        let relayed = self.progress.borrow().relayed;
         (!relayed).then(|| format!("no relay by {}: {why}", self.turn))
     }
 
     fn left(&self) -> Duration {
-        let begun = self.begun.get().map(Instant::elapsed).unwrap_or_default();
-        LIMIT.saturating_sub(begun)
+        let begun = self.progress.borrow().begun;
+        LIMIT.saturating_sub(begun.map(|begun| begun.elapsed()).unwrap_or_default())
     }
 }

@@ -4,6 +4,8 @@
 //! vanilla ICE: a description leaves here complete, with every candidate in it. Candidates that a peer trickles are
 //! taken all the same, and to a peer that takes them they are trickled: see [`RtcConfig::trickle`].
 //!
+//! A connection whose addresses change can be kept: see [`Connection::restart_offer`].
+//!
 //! Of the servers that a hub names, `stun:` and `turn:` are used, by UDP. Neither TLS nor TCP towards a TURN server is
 //! supported; [`usable_servers`] leaves such addresses out.
 //!
@@ -20,11 +22,13 @@ mod error;
 mod event;
 mod flight;
 mod gathering;
+mod negotiation;
 mod nudge;
 mod pacing;
 mod path;
 mod plane;
 mod sdp;
+mod selected;
 mod servers;
 mod shared;
 mod stack;
@@ -37,6 +41,7 @@ pub use connection::Connection;
 pub use error::RtcError;
 pub use event::{IceState, RtcEvent, Side};
 pub use plane::DataPlane;
+pub use selected::{CandidateKind, Path, PathEnd};
 pub use servers::usable_servers;
 pub use stack::MAX_CHANNELS;
 pub use stun::{StunServer, mapped_addresses, stun_servers};

@@ -24,6 +24,7 @@ const SENDER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(19
 #[derive(Debug, Default)]
 pub(super) struct Nudge {
     pending: AtomicBool,
+    /// Who waits for packets: at one of the sockets, which is enough.
     reader: Mutex<Option<Waker>>,
 }
 

@@ -40,19 +40,41 @@ const MAX_RELAYS: usize = 128;
 
 /// The relays of a connection: our TURN servers, and the relayed addresses of the peer.
 #[derive(Debug, Default)]
-pub(super) struct Relays(RwLock<Vec<SocketAddr>>);
+pub(super) struct Relays(RwLock<Addresses>);
+
+/// Those of our servers, then the peer's.
+#[derive(Debug, Default)]
+struct Addresses {
+    all: Vec<SocketAddr>,
+    ours: usize,
+}
 
 impl Relays {
+    /// Of a connection that uses these TURN servers.
+    pub(super) fn new(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let all: Vec<_> = servers.into_iter().collect();
+        let ours = all.len();
+        Relays(RwLock::new(Addresses { all, ours }))
+    }
+
+    /// Adds one that the peer names.
     pub(super) fn add(&self, relay: SocketAddr) {
-        let mut relays = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if relays.len() < MAX_RELAYS && !relays.contains(&relay) {
-            relays.push(relay);
+        let mut addresses = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if addresses.all.len() < MAX_RELAYS && !addresses.all.contains(&relay) {
+            addresses.all.push(relay);
         }
     }
 
+    /// The peer has none of those that it named: it is about to name others.
+    pub(super) fn forget_the_peers(&self) {
+        let mut addresses = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let ours = addresses.ours;
+        addresses.all.truncate(ours);
+    }
+
     fn contains(&self, addr: &SocketAddr) -> bool {
-        let relays = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        relays.contains(addr)
+        let addresses = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        addresses.all.contains(addr)
     }
 }
 
@@ -304,5 +326,18 @@ mod tests {
         }
         assert!(relays.contains(&([192, 0, 2, 1], 1).into()));
         assert!(!relays.contains(&([192, 0, 2, 1], 999).into()));
+    }
+
+    #[test]
+    fn a_peer_that_names_others_makes_room_for_them() {
+        let server = ([198, 51, 100, 1], 3478).into();
+        let relays = Relays::new([server]);
+        for port in 1..1000 {
+            relays.forget_the_peers();
+            relays.add(([192, 0, 2, 1], port).into());
+        }
+        assert!(relays.contains(&([192, 0, 2, 1], 999).into()));
+        assert!(!relays.contains(&([192, 0, 2, 1], 1).into()));
+        assert!(relays.contains(&server));
     }
 }

@@ -138,6 +138,59 @@ pub(super) fn with_burst(mut sdp: String, burst: u32) -> String {
     sdp
 }
 
+/// By what the checks of a side are known: new with each ICE restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Credentials {
+    pub(super) ufrag: String,
+    pub(super) pwd: String,
+}
+
+/// The credentials in a description.
+pub(super) fn credentials(sdp: &str) -> Option<Credentials> {
+    let value = |name| {
+        let found = sdp.lines().find_map(|line| line.strip_prefix(name));
+        found.map(|value: &str| value.trim().to_owned())
+    };
+    Some(Credentials {
+        ufrag: value("a=ice-ufrag:")?,
+        pwd: value("a=ice-pwd:")?,
+    })
+}
+
+/// Says which offer an answer is for, by the user name fragment of the offer. Of Loaner's own: nothing else in an answer tells
+/// whether it is for the latest offer or an earlier one.
+const ANSWERS: &str = "a=x-loaner-answers:";
+
+/// The user name fragment of the offer that an answer is for, if it says so.
+pub(super) fn answers(sdp: &str) -> Option<&str> {
+    sdp.lines()
+        .find_map(|line| line.strip_prefix(ANSWERS).map(str::trim))
+}
+
+/// Our own answer to a restart, for the offer with these credentials.
+pub(super) fn answering(mut sdp: String, offer: &Credentials) -> String {
+    sdp.push_str(&format!("{ANSWERS}{}\r\n", offer.ufrag));
+    sdp
+}
+
+/// Our own description with these candidates, by their addresses: the stack writes an offer to restart before it forgets those
+/// of before.
+pub(super) fn only(sdp: &str, candidates: &[SocketAddr]) -> String {
+    let is_kept = |line: &str| {
+        line.strip_prefix("a=candidate:").is_none_or(|candidate| {
+            let mut fields = candidate.split_ascii_whitespace().skip(4);
+            let ip = fields.next().and_then(|ip| ip.parse().ok());
+            let port = fields.next().and_then(|port| port.parse().ok());
+            let address = ip.zip(port).map(|(ip, port)| SocketAddr::new(ip, port));
+            address.is_some_and(|address| candidates.contains(&address))
+        })
+    };
+    sdp.lines()
+        .filter(|line| is_kept(line))
+        .map(|line| format!("{line}\r\n"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +257,38 @@ mod tests {
         ] {
             assert_eq!(burst_bytes(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_answer_says_which_offer_it_is_for() {
+        let offer = "v=0\r\na=ice-ufrag:ab+/\r\na=ice-pwd: secret \r\n";
+        let offered = credentials(offer);
+        let expected = Credentials {
+            ufrag: "ab+/".to_owned(),
+            pwd: "secret".to_owned(),
+        };
+        assert_eq!(offered, Some(expected.clone()));
+        assert_eq!(credentials("a=ice-ufrag:x\r\n"), None);
+        assert_eq!(credentials("a=ice-pwd:x\r\n"), None);
+        let answer = "v=0\r\na=ice-ufrag:other\r\n";
+        assert_eq!(answers(answer), None);
+        assert_eq!(
+            answers(&answering(answer.to_owned(), &expected)),
+            Some("ab+/")
+        );
+    }
+
+    #[test]
+    fn candidates_of_before_are_left_out() {
+        let line = |address: &str| format!("a=candidate:1 1 udp 1 {address} typ host\r\n");
+        let (old, new) = (line("192.0.2.1 5000"), line("192.0.2.1 5001"));
+        let six = line("2001:db8::1 5001");
+        let sdp = format!("v=0\r\n{old}{new}{six}a=candidate:nonsense\r\na=mid:0\r\n");
+        let now = [
+            SocketAddr::from(([192, 0, 2, 1], 5001)),
+            SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 5001)),
+        ];
+        assert_eq!(only(&sdp, &now), format!("v=0\r\n{new}{six}a=mid:0\r\n"));
     }
 
     #[test]

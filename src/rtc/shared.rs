@@ -51,7 +51,12 @@ impl Known {
 }
 
 impl Shared {
-    pub(super) fn new(handle: Handle, setup: Duration, gathering: Gathering) -> Self {
+    pub(super) fn new(
+        handle: Handle,
+        setup: Duration,
+        gathering: Gathering,
+        relays: Relays,
+    ) -> Self {
         Shared {
             ice: watch::Sender::new(IceState::New),
             gathering,
@@ -60,7 +65,7 @@ impl Shared {
             brisk: Arc::default(),
             setup,
             nudge: Arc::default(),
-            relays: Arc::default(),
+            relays: Arc::new(relays),
             little_room: AtomicBool::new(false),
             handle,
             channels: Mutex::default(),

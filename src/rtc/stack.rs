@@ -1,6 +1,7 @@
 //! How the stack is set up, and what it tells.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,15 +13,16 @@ use tokio::sync::mpsc;
 use webrtc::data_channel::DataChannel;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceCandidateType, RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionIceEvent,
-    SettingEngine, SettingEngineBuilder,
+    RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionIceEvent, SettingEngine,
+    SettingEngineBuilder,
 };
 
-use super::gathering::{Gathering, Kind};
+use super::gathering::Gathering;
+use super::pacing::Relays;
 use super::servers;
 use super::shared::Shared;
 use super::tuning::{OnDrop, TunedRuntime, window_bytes};
-use super::{Channel, IceState, MAX_MESSAGE_BYTES, RtcConfig, RtcError, RtcEvent};
+use super::{CandidateKind, Channel, IceState, MAX_MESSAGE_BYTES, RtcConfig, RtcError, RtcEvent};
 
 /// The most channels that a connection may have when its peer creates another, which is otherwise closed at once.
 pub const MAX_CHANNELS: usize = 16;
@@ -35,8 +37,8 @@ const SEND_BUFFER_BYTES: usize = 4 << 20;
 /// Silence that makes ICE `disconnected`.
 const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
 
-/// Further silence that makes ICE `failed`, which is final: the stack forgets its candidates then. `disconnected` is
-/// not: keep-alives go on, and the first packet that gets through makes it `connected` again, with nothing lost (a
+/// Further silence that makes ICE `failed`, which only a restart ends: the stack forgets its candidates then. Not so
+/// `disconnected`: keep-alives go on, and the first packet that gets through makes it `connected` again, with nothing lost (a
 /// peer frozen for 60 s came back so, twice the stack's own limit of 30 s). A worker waits 90 s for that, so `failed`
 /// must come later; whoever wants to give up earlier watches [`RtcEvent::Ice`]. After a long silence of the path
 /// itself, data waits for SCTP's next retransmission, up to 60 s more, for which the stack has no setting.
@@ -74,7 +76,10 @@ pub(super) async fn build(
 ) -> Result<Built, RtcError> {
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let gathering = Gathering::new(&config.ice_servers);
-    let shared = Arc::new(Shared::new(handle.clone(), config.setup, gathering));
+    let servers = servers::resolved(&config.ice_servers).await;
+    let relays = Relays::new(servers.iter().filter_map(|server| server.relay));
+    let shared = Shared::new(handle.clone(), config.setup, gathering, relays);
+    let shared = Arc::new(shared);
     // A place in the queue is kept for the last event, so that it is never lost.
     let last = events
         .clone()
@@ -87,10 +92,6 @@ pub(super) async fn build(
             last.send(RtcEvent::Ended);
         }
     });
-    let servers = servers::resolved(&config.ice_servers).await;
-    for relay in servers.iter().filter_map(|server| server.relay) {
-        shared.relays.add(relay);
-    }
     let stack = PeerConnectionBuilder::new()
         .with_configuration(
             RTCConfigurationBuilder::default()
@@ -111,7 +112,10 @@ pub(super) async fn build(
             shared.relays.clone(),
             driver_ended,
         )))
-        .with_udp_addrs(local_addresses(config.include_loopback))
+        .with_udp_addrs(vec![Here {
+            include_loopback: config.include_loopback,
+            shared: shared.clone(),
+        }])
         .build()
         .await?;
     Ok((Arc::new(stack), shared, receiver))
@@ -127,6 +131,8 @@ fn settings(include_loopback: bool, packets: Option<u32>) -> SettingEngine {
             Some(ICE_FAILED),
             Some(ICE_KEEPALIVE),
         )
+        // Without it, a restart goes on with the sockets of before, at addresses that may be gone.
+        .with_discard_local_candidates_during_ice_restart(true)
         .with_ice_connection_attempts(Some(ICE_CHECK), Some(ICE_CHECKS))
         .with_relay_acceptance_min_wait(Some(RELAY_WAIT))
         .with_turn_allocation_refresh_interval_cap(RELAY_REFRESH)
@@ -135,6 +141,21 @@ fn settings(include_loopback: bool, packets: Option<u32>) -> SettingEngine {
     match packets {
         Some(bytes) => settings.with_sctp_mtu(bytes).build(),
         None => settings.build(),
+    }
+}
+
+/// Where this host is whenever the stack binds its sockets: at first, and again for each ICE restart.
+struct Here {
+    include_loopback: bool,
+    shared: Arc<Shared>,
+}
+
+impl ToSocketAddrs for Here {
+    type Iter = std::vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        self.shared.gathering().bound();
+        Ok(local_addresses(self.include_loopback).into_iter())
     }
 }
 
@@ -197,11 +218,7 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        let kind = match event.candidate.typ {
-            RTCIceCandidateType::Relay => Kind::Relay,
-            RTCIceCandidateType::Srflx => Kind::Reflexive,
-            _ => Kind::Host,
-        };
+        let kind = CandidateKind::from(event.candidate.typ);
         if self.shared.gathering().candidate(kind)
             && let Ok(candidate) = event.candidate.to_json()
         {

@@ -96,14 +96,14 @@ impl Drop for OnDrop {
 pub(super) struct TunedRuntime {
     handle: Handle,
     brisk: Arc<AtomicBool>,
-    nudge: Mutex<Option<Arc<Nudge>>>,
+    nudge: Arc<Nudge>,
     relays: Arc<Relays>,
     driver_ended: Mutex<Option<OnDrop>>,
 }
 
 impl TunedRuntime {
-    /// `brisk` caps the timers while it is true; `nudge` goes into the first socket; what goes to `relays` is paced;
-    /// `driver_ended` is dropped when the connection's driver has ended.
+    /// `brisk` caps the timers while it is true; `nudge` goes into every socket, for an ICE restart replaces them; what goes
+    /// to `relays` is paced; `driver_ended` is dropped when the connection's driver has ended.
     pub(super) fn new(
         handle: Handle,
         brisk: Arc<AtomicBool>,
@@ -114,7 +114,7 @@ impl TunedRuntime {
         TunedRuntime {
             handle,
             brisk,
-            nudge: Mutex::new(Some(nudge)),
+            nudge,
             relays,
             driver_ended: Mutex::new(Some(driver_ended)),
         }
@@ -130,7 +130,12 @@ impl fmt::Debug for TunedRuntime {
 impl Runtime for TunedRuntime {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
         // The driver is the first, and without ICE-TCP the only, task that the stack spawns.
-        let ended = take(&self.driver_ended);
+        let mut slot = self
+            .driver_ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let ended = slot.take();
+        drop(slot);
         let _context = self.handle.enter();
         TokioRuntime.spawn(Box::pin(async move {
             let _ended = ended;
@@ -146,10 +151,7 @@ impl Runtime for TunedRuntime {
         let socket = TokioRuntime.wrap_udp_socket(socket)?;
         let relays = self.relays.clone();
         let socket = Arc::new(PacedSocket::new(socket, relays, &self.handle));
-        Ok(match take(&self.nudge) {
-            Some(nudge) => Arc::new(NudgedSocket::new(socket, nudge)),
-            None => socket,
-        })
+        Ok(Arc::new(NudgedSocket::new(socket, self.nudge.clone())))
     }
 
     fn wrap_tcp_listener(
@@ -199,10 +201,6 @@ impl Runtime for TunedRuntime {
     fn name(&self) -> &'static str {
         "data-plane"
     }
-}
-
-fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ mod options;
 mod runtime;
 mod shared;
 mod telling;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -5,6 +5,7 @@
 
 mod link;
 mod negotiate;
+mod restart;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use self::link::Link;
 use super::signal::SignalKind;
 use super::tube::{Sign, Tube};
-use crate::actors::tunnel::{Carrier, CarrierError, Deed, Of};
+use crate::actors::tunnel::{Carrier, Deed, Of};
 use crate::charts::tunnel::{Input, Reason, Role};
 use crate::rtc::{DataPlane, RtcConfig};
 
@@ -244,9 +245,8 @@ impl Carrier for Signalled {
         }
     }
 
-    fn offer(&mut self, _: u64) -> Deed {
-        let cannot = CarrierError("a new connection is made instead".to_owned());
-        std::future::ready(Err(cannot)).boxed_local()
+    fn offer(&mut self, generation: u64) -> Deed {
+        self.clone().offer_restart(generation).boxed_local()
     }
 
     fn rebuild(&mut self, generation: u64) -> Deed {
@@ -255,14 +255,15 @@ impl Carrier for Signalled {
 
     fn answer(&mut self, generation: u64, rebuild: bool) -> Deed {
         if rebuild {
-            return self.clone().respond(generation).boxed_local();
+            self.clone().respond(generation).boxed_local()
+        } else {
+            self.clone().answer_restart(generation).boxed_local()
         }
-        let cannot = CarrierError("a new connection is asked for instead".to_owned());
-        std::future::ready(Err(cannot)).boxed_local()
     }
 
-    fn take_answer(&mut self, _: u64) -> Deed {
-        std::future::ready(Ok(())).boxed_local()
+    /// Of a restart: whoever makes a connection takes its answer.
+    fn take_answer(&mut self, generation: u64) -> Deed {
+        self.clone().take_restart(generation).boxed_local()
     }
 
     fn ask(&mut self, generation: u64, rebuild: bool) {

@@ -48,3 +48,12 @@ pub fn start(mut command: Command, address: &str, port: u16, dir: &Path) -> Proc
     });
     process
 }
+
+/// The password that goes with a user name.
+pub fn credential(username: &str) -> String {
+    use base64::Engine as _;
+    use hmac::{KeyInit as _, Mac as _};
+    let mut mac = hmac::Hmac::<sha1::Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(username.as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
+}

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use crate::coturn::SECRET;
+use crate::coturn::{SECRET, credential};
 use crate::program::{PATIENCE, until};
 use crate::scene::Scene;
 
@@ -82,15 +82,6 @@ fn usernames(log: &str) -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-/// What the hub gave to the peer with this user name.
-fn credential(username: &str) -> String {
-    use base64::Engine as _;
-    use hmac::{KeyInit as _, Mac as _};
-    let mut mac = hmac::Hmac::<sha1::Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
-    mac.update(username.as_bytes());
-    base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
 }
 
 #[test]

@@ -108,3 +108,11 @@ pub fn chunk(number: usize) -> Bytes {
     data[..8].copy_from_slice(&(number as u64).to_be_bytes());
     Bytes::from(data)
 }
+
+/// The value of an attribute in a description.
+pub fn attribute<'a>(sdp: &'a str, name: &str) -> &'a str {
+    let mut values = sdp.lines().filter_map(|line| line.strip_prefix(name));
+    values
+        .next()
+        .unwrap_or_else(|| panic!("no {name} in {sdp}"))
+}

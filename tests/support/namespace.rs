@@ -59,6 +59,11 @@ impl Net {
     pub fn command_at(&self, end: usize, program: &Path) -> Command {
         beside(self.ends[end], program)
     }
+
+    /// The process that holds another of them, by its number from 0.
+    pub fn end(&self, end: usize) -> u32 {
+        self.ends[end]
+    }
 }
 
 impl Drop for Net {

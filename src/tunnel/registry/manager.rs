@@ -154,7 +154,7 @@ impl Manager {
     ///
     /// Callbacks are called one after the other, in the order in which they were added, on a thread that is theirs. One that
     /// panics does not stop the others. They may call anything here but [`TubeRuntime::block_on`]. When the manager has ended they
-    /// are dropped.
+    /// are dropped. One that keeps a manager or a registry keeps it open until then.
     pub fn on_state(
         &self,
         call: impl Fn(&str, ConnectionState) + Send + Sync + 'static,

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::Signalled;
 use super::negotiate::LABEL;
+use crate::actors::tunnel::CarrierError;
 use crate::charts::tunnel::Input;
 use crate::rtc::{Channel, Connection, IceState, RtcEvent};
 use crate::tunnel::signal::SignalKind;
@@ -64,6 +65,22 @@ impl Signalled {
         drop(old);
     }
 
+    /// The present connection is restarted for this generation.
+    pub(super) fn becomes(&self, generation: u64) {
+        if let Some(link) = &self.inner.present.borrow().link {
+            link.latest.set(generation);
+        }
+    }
+
+    /// The present connection, if it is of this generation.
+    pub(super) fn present(&self, generation: u64) -> Result<Connection, CarrierError> {
+        let present = self.inner.present.borrow();
+        let of = |link: &&Link| link.latest.get() == generation;
+        let link = present.link.as_ref().filter(of);
+        let connection = link.map(|link| link.connection.clone());
+        connection.ok_or_else(|| CarrierError("that connection is gone".to_owned()))
+    }
+
     /// Whether the present connection was made for this generation.
     pub(super) fn is_being_made(&self, generation: u64) -> bool {
         let present = self.inner.present.borrow();
@@ -106,7 +123,7 @@ impl Signalled {
     }
 
     /// Gives a connection the candidates that came before it.
-    fn early(&self, generation: u64, connection: &Connection) {
+    pub(super) fn early(&self, generation: u64, connection: &Connection) {
         let early = {
             let mut present = self.inner.present.borrow_mut();
             if present.early.generation != generation {

@@ -18,7 +18,8 @@ pub(super) const LABEL: &str = "loaner-tube";
 /// How long the other side may take to say which tube it is for, or to answer that, on a channel that is open.
 const WORD: Duration = Duration::from_secs(10);
 
-type Done = Result<(), CarrierError>;
+/// What a deed comes to.
+pub(super) type Done = Result<(), CarrierError>;
 
 impl Signalled {
     /// Makes a connection, and has the tube go on over it.
@@ -152,7 +153,10 @@ impl Signalled {
 }
 
 /// The description of this generation, when it has come.
-async fn came(of: &watch::Sender<Option<Came>>, generation: u64) -> Result<String, CarrierError> {
+pub(super) async fn came(
+    of: &watch::Sender<Option<Came>>,
+    generation: u64,
+) -> Result<String, CarrierError> {
     let mut coming = of.subscribe();
     let is_it = |came: &Option<Came>| came.as_ref().is_some_and(|c| c.generation == generation);
     let came = coming.wait_for(is_it).await;
@@ -161,6 +165,6 @@ async fn came(of: &watch::Sender<Option<Came>>, generation: u64) -> Result<Strin
     sdp.ok_or_else(|| failed(RtcError::Closed))
 }
 
-fn failed(error: RtcError) -> CarrierError {
+pub(super) fn failed(error: RtcError) -> CarrierError {
     CarrierError(error.to_string())
 }
