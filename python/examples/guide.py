@@ -32,6 +32,7 @@ class Program:
         self.loop = asyncio.get_running_loop()
         self.tube_registry = TubeRegistry()
         self.connected = asyncio.Event()
+        self.changed = asyncio.Event()
 
     async def on_state_change(self, tube_id: str, state: ConnectionState) -> None:
         """A callback that is a coroutine: it runs on the loop that ran when it was added."""
@@ -49,6 +50,7 @@ class Program:
         elif signal_kind == "network_change_detected":
             # What is to be done about it is being done: a restart, if it is needed.
             print("network change:", response["data"])
+            self.loop.call_soon_threadsafe(self.changed.set)
         elif signal_kind == "keepalive":
             print("keepalive")
 
@@ -90,6 +92,7 @@ class Program:
         # A tube sees changes of the network by itself; of this one it is told. It doubts, and asks the other end.
         await manager.handle_network_change(NetworkChangeType.IP_ADDRESS_CHANGE)
         await self.talk(tube, b"and now?")
+        await self.changed.wait()
 
         print("5. cleanup")
         await unregister_connection_manager(tube_id)

@@ -11,9 +11,8 @@ EXAMPLE = pathlib.Path(__file__).parent.parent / "examples" / "guide.py"
 class Guide(unittest.TestCase):
     def test_walk_through(self):
         """Initialize, connect, monitor, handle changes, clean up: each step does what the guide says, and then it ends."""
-        run = subprocess.run(
-            [sys.executable, "-I", "-X", "dev", EXAMPLE], capture_output=True, text=True, timeout=300, check=False
-        )
+        command = [sys.executable, "-I", "-W", "always::ResourceWarning", EXAMPLE]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         self.assertEqual((run.returncode, run.stderr), (0, ""))
         lines = iter(run.stdout.splitlines())
         for line in [

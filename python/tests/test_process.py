@@ -21,7 +21,7 @@ register_connection_manager(ends.manager)
 def run(program, begin=CONNECT):
     """Runs a program that begins with two ends of a tube."""
     return subprocess.run(
-        [sys.executable, "-I", "-X", "dev", "-c", begin + program, TESTS],
+        [sys.executable, "-I", "-W", "always::ResourceWarning", "-c", begin + program, TESTS],
         capture_output=True,
         text=True,
         timeout=120,
