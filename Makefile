@@ -3,7 +3,7 @@
 # Where rustup puts cargo, for a shell that was opened before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test bench charts lint cargo
+.PHONY: help demo test wheel bench charts lint cargo
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{ printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ demo: cargo ## Build, then hub, worker and client as three processes, a real tra
 test: cargo ## Everything that can fail (installs what its parts need, and says so)
 	@tools/test
 
+wheel: cargo ## Build the wheel of the Python package, into target/wheels
+	@tools/python-package
+
 bench: cargo ## The figures, beside plain aiortc (BENCH="--json", "--full", "--help")
 	@if [ -x tools/python-env ]; then tools/python-env >&2; fi
 	@cargo bench --bench speed -- $(BENCH)
@@ -31,6 +34,6 @@ charts: cargo ## Write the pages of statecharts/
 	cargo run -- charts
 
 lint: cargo ## Formatting, clippy, and what the dependencies may be
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
 	@tools/lint-dependencies

@@ -211,11 +211,7 @@ impl Signalled {
 
     async fn end(self, reason: Reason) {
         let tube = &self.inner.parts.tube;
-        if reason == Reason::Normal {
-            tube.farewell().await;
-        }
-        tube.close();
-        tube.detach().await;
+        tube.end(reason == Reason::Normal).await;
         let link = self.inner.present.take().link;
         if let Some(link) = link {
             link.close().await;

@@ -114,7 +114,8 @@ pub(super) async fn host<C: Carries>(
     let ear = Ear(tell).start().recipient();
     let options = &shared.options;
     let mut made = None;
-    let manager = tunnel(options.settings(), &options.tube_id, vec![ear], |reports| {
+    let tube = &options.tube_id;
+    let manager = tunnel(options.settings(), tube, vec![ear], None, |reports| {
         made.insert(carrier(reports, say)).clone()
     });
     let Some(carrier) = made else {

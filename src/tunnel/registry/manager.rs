@@ -18,7 +18,7 @@ use super::{
     Report, Role, TubeOptions, TubeRuntime,
 };
 use crate::charts::tunnel::Input;
-use crate::rtc::RtcError;
+use crate::rtc::{Incoming, RtcError};
 use crate::tunnel::message::{Message, MessageError};
 use crate::tunnel::signal::{Signal, SignalKind};
 use crate::tunnel::tube::Tube;
@@ -250,7 +250,7 @@ impl Manager {
     /// [`RtcError::Closed`], [`RtcError::TooLarge`].
     pub async fn send(&self, message: Bytes) -> Result<(), RtcError> {
         let bytes = message.len() as u64;
-        self.handle.shared.tube.send(message).await?;
+        self.handle.shared.tube.send_binary(message).await?;
         self.handle.shared.sent.fetch_add(bytes, Ordering::Relaxed);
         self.handle.shared.activity.touch();
         Ok(())
@@ -259,7 +259,11 @@ impl Manager {
     /// The next message of the tube; `None` once it is closed and everything was taken that came before. For one consumer.
     /// Dropping the future loses nothing.
     pub async fn recv(&self) -> Option<Bytes> {
-        let message = self.handle.shared.tube.recv().await?;
+        let message = match self.handle.shared.tube.recv().await? {
+            Incoming::Binary(message) => message,
+            // Not of a manager like this one.
+            Incoming::Text(text) => text.into(),
+        };
         let bytes = message.len() as u64;
         self.handle
             .shared
