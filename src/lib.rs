@@ -12,9 +12,8 @@
 //! * [`identity`] keeps who this machine is at a hub.
 //! * [`doctor`] looks at a machine and its way to a hub.
 //! * [`status`] tells others on a machine what a process is at.
-//! * [`tunnel`] keeps a connection through changes of the network.
 //! * [`files`] stream file bytes between channel and disk, beside the actors.
-//! * [`tunnel`] carries TCP connections over a connection.
+//! * [`tunnel`] keeps a way to a peer through changes of the network, and carries TCP connections over it.
 //! * [`worker`], [`hub`] and [`client`] are the three parts, assembled.
 //!
 //! Control goes through actors; file bytes and log bytes go around them, as streams between channel and disk.

@@ -32,7 +32,11 @@ async fn until_draining(peer: &mut Peer, lab: &Lab) -> Value {
 
 /// How a worker ended that drained: properly, with nothing left behind.
 async fn has_left(lab: &mut Lab) {
-    assert_eq!(lab.worker.exit_within(Duration::from_secs(25)).await, 0);
+    assert_eq!(lab.worker.exit_within(PATIENCE * 2).await, 0);
+    // It was the client that hung up: nobody's time to do so was over.
+    for timer in ["HangUp fired", "Linger fired"] {
+        assert_eq!(lab.worker.log_count(timer), 0, "{}", lab.worker.log());
+    }
     let last = lab.worker.events().pop().unwrap();
     assert_eq!(last["event"], "drained");
     let left = std::fs::read_dir(lab.dir.path().join("work")).unwrap();

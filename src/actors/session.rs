@@ -333,6 +333,7 @@ impl Handler<SocketNews> for SessionActor {
 
 impl SessionActor {
     fn lost(&mut self, detail: String, ctx: &mut Context<Self>) {
+        tracing::info!(detail, "the connection to the hub is lost");
         let performer = self.performer();
         performer.outbox = None;
         let hub = performer.hub.url.to_string();

@@ -4,15 +4,16 @@
 //! be brought back for ten minutes, or what the worker does not know any more, is given up: then streams are reset, listeners
 //! stay, and the worker is connected anew.
 
+mod accept;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
 
+use self::accept::Acceptor;
 use super::passage::Errand;
 use super::visit::{VisitConfig, VisitError};
 use super::way::Way;
@@ -21,15 +22,13 @@ use crate::actors::tunnel::News;
 use crate::charts::tunnel::{PATIENCE, Public};
 use crate::rtc::DataPlane;
 use crate::tunnel::forward::{
-    Counts, Forward, Listener, MAX_STREAMS, Passed, Reason, Reset, Taken, Tunnel, refuse, too_many,
+    Counts, Forward, Listener, MAX_STREAMS, Passed, Reason, Reset, Taken, Tunnel,
 };
 use crate::tunnel::network::NetworkWatcher;
 use crate::tunnel::tube::Tube;
 
 /// How long is waited before each new attempt to connect, in seconds; the last is repeated.
 const AGAIN: [u64; 6] = [1, 2, 4, 8, 16, 30];
-/// How long a connection that was accepted here waits for the worker.
-const WAIT: Duration = Duration::from_secs(30);
 /// News that wait to be heard.
 const NEWS: usize = 1024;
 
@@ -193,7 +192,7 @@ impl Tunnels {
                         continue;
                     }
                     Err(error) if is_final(&error) => return Err(error.into()),
-                    Err(error) => why = Reset::new(Reason::Lost, &error.to_string()),
+                    Err(error) => why = Reset::new(Reason::Lost, error.to_string()),
                 }
             }
             self.again(why.to_string()).await?;
@@ -243,7 +242,7 @@ impl Tunnels {
             }
         };
         if let Some(error) = way.why().filter(|_| why.reason == Reason::Lost) {
-            why = Reset::new(Reason::Lost, &error.to_string());
+            why = Reset::new(Reason::Lost, error.to_string());
         }
         self.current.send_replace(None);
         way.end().await;
@@ -319,85 +318,5 @@ fn is_final(error: &VisitError) -> bool {
         VisitError::Hub(SessionError::Unreachable { .. } | SessionError::Timeout(_)) => false,
         VisitError::Hub(_) | VisitError::Foreign(_) | VisitError::NoTunnels(_) => true,
         _ => false,
-    }
-}
-
-/// Accepts the connections of one tunnel.
-struct Acceptor {
-    listener: Arc<Listener>,
-    current: watch::Receiver<Option<Tunnel<Tube>>>,
-    waiting: Arc<watch::Sender<usize>>,
-    free: Arc<Semaphore>,
-    numbers: Arc<std::sync::atomic::AtomicU64>,
-    tell: mpsc::Sender<TunnelNews>,
-}
-
-impl Acceptor {
-    async fn run(self) {
-        let mut carrying = JoinSet::new();
-        let acceptor = Arc::new(self);
-        loop {
-            let tcp = acceptor.listener.accept().await;
-            while carrying.try_join_next().is_some() {}
-            let number = 1 + acceptor
-                .numbers
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            match acceptor.free.clone().try_acquire_owned() {
-                Ok(place) => {
-                    let acceptor = acceptor.clone();
-                    carrying.spawn(async move {
-                        let _place = place;
-                        let passed = acceptor.carry(number, tcp).await;
-                        acceptor.closed(number, passed);
-                    });
-                }
-                Err(_) => acceptor.closed(number, refuse(tcp, too_many())),
-            }
-        }
-    }
-
-    async fn carry(&self, number: u64, tcp: TcpStream) -> Passed {
-        let mut current = self.current.clone();
-        let tunnel = async {
-            let _waits = Waits::one_more(&self.waiting);
-            let tunnel = current.wait_for(Option::is_some).await;
-            tunnel.ok().and_then(|tunnel| tunnel.clone())
-        };
-        let tunnel = timeout(WAIT, tunnel).await.ok().flatten();
-        let Some(tunnel) = tunnel else {
-            let words = "the worker is not connected just now";
-            return refuse(tcp, Reset::new(Reason::Lost, words));
-        };
-        let forward = &self.listener.forward;
-        let opened = || {
-            let forward = forward.clone();
-            let _ = self.tell.try_send(TunnelNews::Opened { number, forward });
-        };
-        tunnel.carry(tcp, forward, opened).await
-    }
-
-    fn closed(&self, number: u64, passed: Passed) {
-        // A listener that does not keep up misses some; the counts have all.
-        let _ = self.tell.try_send(TunnelNews::Closed {
-            number,
-            forward: self.listener.forward.clone(),
-            passed,
-        });
-    }
-}
-
-/// Somebody waits for the worker, for as long as it lives.
-struct Waits<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Waits<'a> {
-    fn one_more(waiting: &'a watch::Sender<usize>) -> Self {
-        waiting.send_modify(|waiting| *waiting += 1);
-        Waits(waiting)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|waiting| *waiting -= 1);
     }
 }

@@ -14,7 +14,7 @@ const FLOOR: u64 = 100_000;
 /// And never more than that, as for any peer.
 const CEILING: u64 = 4 << 20;
 
-/// The fastest round trip of each such time is remembered,
+/// The highest rate of each such time is remembered,
 const TOGETHER: Duration = Duration::from_secs(1);
 
 /// and so many of them.
@@ -122,6 +122,7 @@ mod tests {
         (passed / time.as_secs_f64(), most)
     }
 
+    /// A path with a short round trip carries all that it can, and nothing waits in it for long.
     #[test]
     fn a_short_path_is_used_without_a_queue() {
         let (rate, most) = over(Duration::from_millis(1), 25e6, Duration::from_secs(5));
@@ -129,6 +130,7 @@ mod tests {
         assert!(most < 200_000, "{most}");
     }
 
+    /// So does one with a long round trip: more is on its way than a socket takes.
     #[test]
     fn a_long_path_is_filled() {
         for (trip, rate) in [(50, 12e6), (200, 5e6), (100, 1e6)] {
@@ -140,6 +142,7 @@ mod tests {
         }
     }
 
+    /// Rates are forgotten after a while, as few are kept as there are to be, and the limit keeps to its bounds.
     #[test]
     fn what_was_measured_is_forgotten_and_bounded() {
         let begun = Instant::now();

@@ -45,11 +45,13 @@ fn largest(
     networks: &[Network],
     mtu_to: impl Fn(Ipv4Addr) -> Option<u32>,
 ) -> Option<u32> {
-    if !sdp::is_complete(offer) {
+    // Of what a peer claims, so much is looked at as is used.
+    let (offer, _) = sdp::tidy(offer).ok()?;
+    if !sdp::is_complete(&offer) {
         return None;
     }
     let mut smallest = None;
-    for address in sdp::addresses(offer) {
+    for address in sdp::addresses(&offer) {
         let IpAddr::V4(address) = address else {
             return None;
         };
@@ -99,11 +101,12 @@ mod tests {
             format!("a=candidate:{n} 1 udp 1 {address} 5000 typ {kind}\r\n")
         });
         format!(
-            "v=0\r\n{}a=end-of-candidates\r\n",
+            "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n{}a=end-of-candidates\r\n",
             lines.collect::<String>()
         )
     }
 
+    /// Packets are larger where every address of a complete offer is on a network of ours, as far as each way takes them.
     #[test]
     fn packets_are_larger_only_where_every_address_is_on_a_network_of_ours() {
         let ours = [
@@ -143,6 +146,22 @@ mod tests {
         assert_eq!(largest(&more, &ours, mtu_to), None);
     }
 
+    /// Of an offer with more candidates than are taken, no more are looked at: each costs a socket.
+    #[test]
+    fn no_more_candidates_are_looked_at_than_are_taken() {
+        let ours = [network([10, 0, 0, 5], 16)];
+        let addresses: Vec<String> = (0..300).map(|n| format!("10.0.1.{}", n % 250)).collect();
+        let candidates: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let looked = std::cell::Cell::new(0);
+        let mtu_to = |_: Ipv4Addr| {
+            looked.set(looked.get() + 1);
+            Some(1500)
+        };
+        assert_eq!(largest(&offer(&candidates), &ours, mtu_to), Some(1435));
+        assert_eq!(looked.get(), sdp::MAX_CANDIDATES);
+    }
+
+    /// The loopback address, with packets as large as on any network of ours.
     #[test]
     fn this_host_is_on_its_own_network() {
         let packet = packet_bytes(&offer(&["127.0.0.1"]));

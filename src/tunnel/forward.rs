@@ -22,13 +22,12 @@ mod stream;
 mod tests;
 
 pub use carrier::Carrier;
-pub use flow::{COMMON_ROOM, FIRST_WINDOW, MAX_WINDOW};
-pub use frame::{Frame, FrameError, MAX_DATA, MAX_FRAME, MAX_HOST, MAX_WORDS, StreamId};
+pub use frame::{Frame, FrameError, MAX_DATA, MAX_HOST, MAX_WORDS, StreamId};
 pub use listen::{Listener, Taken};
 pub use mux::{Counts, MAX_STREAMS, too_many};
 pub use open::{Tunnel, refuse};
 pub use place::{Forward, NoForward, Pattern};
 pub use pump::Passed;
-pub use reach::{AllowList, CONNECT};
+pub use reach::AllowList;
 pub use reason::{Reason, Reset};
 pub use serve::{IDLE, serve};

@@ -32,7 +32,7 @@ use super::{Notice, WorkerConfig, WorkerError};
 use crate::actors::availability::{AvailabilityActor, AvailabilityPerformer, Published};
 use crate::actors::job::{Hurry, JobActor, JobEvent, JobNews};
 use crate::actors::peer::{LinkId, PeerActor};
-use crate::actors::session::{Send, SessionActor, session};
+use crate::actors::session::{Send, SessionActor, doubt, session};
 use crate::actors::{Died, Feed, start};
 use crate::charts::availability::{Availability, Input as AvailabilityInput};
 use crate::charts::job::{Input as JobInput, Outcome};
@@ -203,11 +203,15 @@ impl Worker {
                 "worker",
                 Some(supervisor),
             );
+            let network = NetworkWatcher::new(config.plane.clone());
+            // On another network, the hub may have lost this worker before the socket shows it.
+            let doubting = doubt(network.subscribe(), session.clone().recipient());
+            config.plane.spawn(doubting);
             Worker {
                 capabilities,
                 settings: Rc::new(config.jobs),
                 scratch,
-                network: hub::watch(&config.plane, &session),
+                network,
                 plane: config.plane,
                 paths: config.paths,
                 rtc: config.rtc,

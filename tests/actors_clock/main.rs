@@ -15,3 +15,4 @@ mod steered;
 mod transfer;
 mod tunnel;
 mod tunnel_carrier;
+mod tunnel_many;

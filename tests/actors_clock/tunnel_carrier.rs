@@ -43,6 +43,12 @@ pub struct World {
     /// Since when nothing moves, if so.
     pub broken: Cell<Option<Instant>>,
     pub busy: Cell<bool>,
+    /// How long a new connection takes to come up, once its answer is there.
+    pub rises_in: Cell<Duration>,
+    /// Pings so far.
+    pub pings: Cell<u32>,
+    /// When the last frame came, where none comes unasked.
+    pub heard: Cell<Option<Instant>>,
     made: RefCell<Option<Cure>>,
 }
 
@@ -105,11 +111,21 @@ impl Carrier for Fake {
 
     fn take_answer(&mut self, generation: u64) -> Deed {
         self.world.did.note(Did::TakeAnswer(generation));
-        let cured = (*self.world.made.borrow()).is_some_and(|made| made <= self.world.cure.get());
-        if cured {
-            self.world.broken.set(None);
-        }
-        self.later(generation, &[Input::IceConnected, Input::Up]);
+        let (world, reports) = (self.world.clone(), self.reports.clone());
+        let made = *world.made.borrow();
+        let cured = made.is_some_and(|made| made <= world.cure.get());
+        // Of a new connection, nothing is told before it is open.
+        let event = match made {
+            Some(Cure::Restart) => Input::IceConnected,
+            _ => Input::Up,
+        };
+        actix::spawn(async move {
+            tokio::time::sleep(world.rises_in.get()).await;
+            if cured {
+                world.broken.set(None);
+            }
+            reports.do_send(Of { generation, event });
+        });
         async { Ok(()) }.boxed_local()
     }
 
@@ -118,13 +134,18 @@ impl Carrier for Fake {
     }
 
     fn ping(&mut self, generation: u64) {
+        self.world.pings.set(self.world.pings.get() + 1);
         if self.world.broken.get().is_none() {
+            if self.world.heard.get().is_some() {
+                self.world.heard.set(Some(Instant::now() + ROUND_TRIP));
+            }
             self.later(generation, &[Input::Heard, Input::Pong, Input::PeerPing]);
         }
     }
 
     fn quiet(&self) -> (Duration, bool) {
-        let silent = (self.world.broken.get()).map_or(Duration::ZERO, |since| since.elapsed());
+        let since = self.world.broken.get().or(self.world.heard.get());
+        let silent = since.map_or(Duration::ZERO, |since| since.elapsed());
         (silent, self.world.busy.get())
     }
 
@@ -152,6 +173,9 @@ impl Tube {
             cure: Cell::new(Cure::Restart),
             broken: Cell::new(None),
             busy: Cell::new(false),
+            rises_in: Cell::new(ROUND_TRIP),
+            pings: Cell::new(0),
+            heard: Cell::new(None),
             made: RefCell::new(None),
         });
         let settings = Settings { role, patience };

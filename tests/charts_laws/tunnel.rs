@@ -11,6 +11,9 @@ use super::tunnel_model::{Proof, public};
 
 pub(super) const PATIENCE: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(90)];
 
+/// The least by which times differ here.
+const JUST: Duration = Duration::from_millis(1);
+
 type Tube = History<Tunnel>;
 
 /// The ledger as the actor keeps it: it sees every effect when it is performed.
@@ -266,9 +269,18 @@ proptest! {
                 let then = chart(&alone).status(&ledger(&alone), alone.now, left);
                 prop_assert_eq!(status.next.unwrap_or(status.doing), then.doing);
             }
+            // Nor does it take longer than that, unless patience is at its end before.
+            if !next.is_zero() && status.gives_up_in.is_none_or(|patience| next <= patience) {
+                let alone = history.left_alone(next.saturating_sub(JUST));
+                prop_assert_eq!(chart(&alone).state(), moment.to);
+            }
         }
         if status.public == Public::Reconnecting {
             let patience = status.gives_up_in.unwrap();
+            if !patience.is_zero() {
+                let alone = history.left_alone(patience.saturating_sub(JUST));
+                prop_assert_eq!(alone.moments.last().unwrap().chart.public(), Public::Reconnecting);
+            }
             let alone = history.left_alone(patience);
             let given_up = alone.chart_is("failed");
             prop_assert!(given_up, "{}", chart(&alone).state());

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use loaner::charts::tunnel::{Act, Change, Input, Timer, Tunnel, Verdict};
+use loaner::charts::Effect;
+use loaner::charts::tunnel::{Act, Change, Input, Public, Reason, Refusal, Timer, Tunnel, Verdict};
 use proptest::prelude::*;
 
 use super::history::{Moment, config, histories};
 use super::tunnel::{PATIENCE, is_initiator};
-use super::tunnel_model::Attempts;
+use super::tunnel_model::{Attempts, public};
 
 const CHECK: Duration = Duration::from_secs(3);
 const WINDOW: Duration = Duration::from_secs(300);
@@ -143,18 +144,52 @@ proptest! {
         }
     }
 
-    /// TUN-05: a person's wish is done or refused with a reason, and a lost or failed tube with a way and no wait does it.
+    /// TUN-05: a person's wish is done where the tube was connected once, the other side knows it, there is a way, and the ledger
+    /// lets it; otherwise it is refused with the reason.
     #[test]
     fn a_restart_by_hand_is_done_or_refused(history in histories::<Tunnel>()) {
+        let (mut network, mut hub, mut lost) = (true, true, false);
         for moment in &history.moments {
+            match moment.event {
+                Some(Input::NetworkDown) => network = false,
+                Some(Input::NetworkUp) => network = true,
+                Some(Input::SignallingDown) => hub = false,
+                Some(Input::SignallingUp) => hub = true,
+                Some(Input::SessionRefused) => lost |= moment.from == "rebuilding",
+                _ => {}
+            }
             let Some(Input::Restart(verdict)) = &moment.event else { continue };
             let tries = moment.acts().any(|act| matches!(act, Act::Attempt { .. }));
-            let refused = moment.acts().any(|act| matches!(act, Act::RefuseRestart(_)));
-            prop_assert_eq!(tries || refused, moment.from != "terminated");
-            prop_assert!(!(tries && refused));
-            prop_assert!(!tries || !["initializing", "connecting"].contains(&moment.from));
-            let too_soon = matches!(verdict, Verdict::Wait { .. });
-            prop_assert!(!(tries && too_soon));
+            let refused = moment.acts().find_map(|act| match act {
+                Act::RefuseRestart(refusal) => Some(*refusal),
+                _ => None,
+            });
+            let expected = match (moment.from, verdict) {
+                ("terminated", _) => {
+                    prop_assert!(!tries && refused.is_none());
+                    continue;
+                }
+                ("initializing" | "connecting", _) => Some(Refusal::NotConnected),
+                ("failed", _) if lost => Some(Refusal::SessionLost),
+                (_, Verdict::Wait { wait, .. }) => Some(Refusal::Wait(*wait)),
+                _ if !(network && hub) => Some(Refusal::NoWay),
+                _ => None,
+            };
+            prop_assert_eq!(refused, expected, "in {}", moment.from);
+            prop_assert_eq!(tries, expected.is_none());
+        }
+    }
+
+    /// A connection that comes up is asked for a proof at once, also when its attempt is over already: a path that needs longer
+    /// than an attempt lasts is not thrown away.
+    #[test]
+    fn a_connection_that_comes_up_is_asked_for_a_proof(history in histories::<Tunnel>()) {
+        let waits = [Public::Connecting, Public::Reconnecting];
+        for moment in history.moments.iter().filter(|moment| moment.event == Some(Input::Up)) {
+            if waits.contains(&public(moment.from)) {
+                let generation = moment.chart.generation();
+                prop_assert_eq!(&moment.effects, &vec![Effect::Act(Act::Ping { generation })], "in {}", moment.from);
+            }
         }
     }
 
@@ -173,10 +208,15 @@ proptest! {
         let refused = (history.moments.iter()).position(|moment| {
             moment.event == Some(Input::SessionRefused) && moment.from == "rebuilding"
         });
-        for moment in history.moments.iter().skip(refused.map_or(usize::MAX, |place| place + 1)) {
+        let Some(refused) = refused else { return Ok(()) };
+        prop_assert!(history.moments[refused].has(&Act::GiveUp(Reason::SessionLost)));
+        for moment in &history.moments[refused + 1..] {
             prop_assert!(["failed", "terminated"].contains(&moment.to));
+            prop_assert_eq!(moment.chart.reason(), Some(Reason::SessionLost));
             let tries = moment.acts().any(|act| matches!(act, Act::Attempt { .. }));
             prop_assert!(!tries);
+            let ends = moment.to == "terminated" && moment.from != "terminated";
+            prop_assert_eq!(moment.has(&Act::Close(Reason::SessionLost)), ends);
         }
     }
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use loaner::charts::tunnel::{Act, Input, Timer, Tunnel};
 use loaner::charts::{Chart, Effect, Out};
 
-/// Targets of the design: a loss is noticed within 3 s while data is on its way, within 7 s while none is; degraded comes
-/// before that.
+/// Targets of the design: a loss is noticed within 3 s while data is on its way, within 7 s while none is.
 #[test]
 fn a_silent_path_is_noticed_in_time() {
     for (busy, bound) in [(true, 3.0), (false, 7.0)] {

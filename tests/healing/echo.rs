@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::program;
+use crate::{LONG, program};
 
 /// Bytes of this place in the stream; no two stretches of it are the same.
 fn bytes_at(from: usize, count: usize) -> Vec<u8> {
@@ -26,6 +26,9 @@ impl Echo {
     pub fn start(stream: TcpStream) -> Echo {
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let back = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        // Who waits for longer waits for ever.
+        stream.set_read_timeout(Some(LONG * 2)).unwrap();
+        stream.set_write_timeout(Some(LONG * 2)).unwrap();
         let (mut writer, mut reader) = (stream.try_clone().unwrap(), stream);
         let (stopped, came) = (stop.clone(), back.clone());
         let sending = std::thread::spawn(move || {

@@ -2,10 +2,11 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 
+use crate::LONG;
 use crate::inside::ip;
 use crate::program::{LOANER, PATIENCE, Process, until, without_settings};
 
@@ -17,6 +18,8 @@ const THERE: &str = "10.77.0.2";
 const APART: &str = "10.77.0.9";
 /// The client's interface.
 const LINK: &str = "peers-end";
+/// What runs behind these arguments of `setpriv` does not outlive the test.
+const DIES: [&str; 2] = ["--pdeathsig", "KILL"];
 /// Nobody has this hardware address.
 const NOBODY: &str = "02:00:00:00:00:99";
 
@@ -35,8 +38,11 @@ pub struct Machine {
 impl Machine {
     /// With this interface, which is taken from here, and its address.
     pub fn new(link: &'static str, address: &str) -> Machine {
-        let mut holder = Command::new("unshare")
-            .args(["--net", "sh", "-c", "echo ready; exec sleep 3600"])
+        let mut holder = Command::new("setpriv")
+            .args(DIES)
+            .args([
+                "unshare", "--net", "sh", "-c", "echo ready; exec sleep 3600",
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -59,7 +65,8 @@ impl Machine {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         let pid = self.holder.id().to_string();
-        command.args(["--target", &pid, "--net", "--", program]);
+        command.args(["--target", &pid, "--net", "--", "setpriv"]);
+        command.args(DIES).arg(program);
         command
     }
 
@@ -195,6 +202,16 @@ impl Scene {
             .clone()
     }
 
+    /// Waits for the end of one of the client's programs, in the order in which they connected.
+    pub fn program_ends(&mut self, program: usize) -> ExitStatus {
+        let mut ended = None;
+        until("the end of a program", LONG, || {
+            ended = self.programs[program].try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap()
+    }
+
     /// Has packets between client and worker get lost, both ways, or not any more. Neither is told by its system.
     pub fn hole(&self, open: bool) {
         let neighbour = |of: &str, dev: &str| match open {
@@ -238,11 +255,18 @@ fn process(name: &str, dir: &Path, mut command: Command) -> Process {
     Process::start(name, command)
 }
 
+/// Loaner's program, on this machine.
+fn here() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(DIES).arg(LOANER);
+    command
+}
+
 /// A hub, and its URL.
 fn hub(machine: Option<&Machine>, dir: &Path, listen: &str) -> (Process, String) {
     let mut command = match machine {
         Some(machine) => machine.command(LOANER),
-        None => Command::new(LOANER),
+        None => here(),
     };
     command.args(["hub", "--json", "--listen", listen]);
     let mut hub = process("hub", dir, command);
@@ -252,7 +276,7 @@ fn hub(machine: Option<&Machine>, dir: &Path, listen: &str) -> (Process, String)
 
 /// A worker, and what it says once it is registered.
 fn worker(dir: &Path, url: &str, flags: &[&str]) -> (Process, Value) {
-    let mut command = Command::new(LOANER);
+    let mut command = here();
     command.args(["worker", "--json", "--hub", url]);
     let paths = [("--work-dir", "work"), ("--policy", "policy.toml")];
     for (flag, path) in paths {

@@ -21,7 +21,7 @@ fn a_stream_survives_that_the_address_is_replaced() {
             for address in ["10.77.0.3", "10.77.0.4", "10.77.0.2"] {
                 scene.client.replace_address(address);
                 scene.tunnel.event("interrupted");
-                scene.tunnel.event("connected");
+                scene.tunnel.event_within(LONG, "connected");
                 echo.more(500_000, LONG);
             }
             let longest = echo.end();
@@ -42,7 +42,7 @@ fn a_stream_survives_that_the_link_is_down() {
             scene.client.link(false);
             scene.tunnel.event("interrupted");
             scene.client.link(true);
-            scene.tunnel.event("connected");
+            scene.tunnel.event_within(LONG, "connected");
             echo.more(500_000, LONG);
             echo.end();
         },
@@ -62,7 +62,7 @@ fn a_stream_survives_that_the_link_is_down_for_long() {
             sleep(Duration::from_secs(20));
             scene.client.link(true);
             scene.tunnel.event("interrupted");
-            scene.tunnel.event("connected");
+            scene.tunnel.event_within(LONG, "connected");
             echo.more(500_000, LONG);
             echo.end();
         },
@@ -103,7 +103,7 @@ fn a_stream_survives_that_the_interface_is_another() {
             scene.client.ip("route add default via 10.78.0.1");
             scene.client.link(false);
             scene.tunnel.event("interrupted");
-            scene.tunnel.event("connected");
+            scene.tunnel.event_within(LONG, "connected");
             echo.more(500_000, LONG);
             echo.end();
         },
@@ -125,8 +125,10 @@ fn a_stream_survives_that_both_addresses_are_replaced() {
             ip("address add 10.77.0.5/24 dev lan");
             scene.tunnel.event("interrupted");
             // The worker finds back to the hub, without waiting for its socket to be silent for a minute.
-            scene.worker.event("hub_lost");
-            scene.tunnel.event("connected");
+            scene.worker.event_within(LONG, "hub_lost");
+            let story = scene.worker.story();
+            assert!(story.contains("after the network changed"), "{story}");
+            scene.tunnel.event_within(LONG, "connected");
             echo.more(500_000, LONG);
             echo.end();
         },

@@ -93,6 +93,9 @@ fn a_worker_that_is_killed_resets_streams_and_is_connected_again() {
             scene.worker.kill();
             scene.start_worker_again();
             scene.tunnel.event_within(LONG, "lost");
+            // The program at the client's end does not take it for the end of the stream.
+            let ended = scene.program_ends(0);
+            assert!(!ended.success(), "{ended}");
             scene.tunnel.event_within(LONG, "connected");
             let echo = Echo::start(scene.connect());
             echo.more(500_000, PATIENCE);

@@ -5,10 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
 use std::{env, fs};
 
 use loaner::rtc::DataPlane;
 use loaner::tunnel::network::{Network, NetworkChange, NetworkSubscription, NetworkWatcher};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::time::timeout;
 
 use crate::namespace::Net;
@@ -16,6 +19,9 @@ use crate::program::PATIENCE;
 
 /// Set where a test has its namespace.
 pub const INSIDE: &str = "NETWORK_TEST_INSIDE";
+
+/// Longer than any test takes.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Runs this program again with one test, in a namespace of its own, and there what the test is about.
 pub fn run_inside(test: &str, body: impl AsyncFnOnce()) {
@@ -28,12 +34,23 @@ pub fn run_inside(test: &str, body: impl AsyncFnOnce()) {
     let Some(net) = Net::new("interop/in-namespace") else {
         return;
     };
-    let output = net
+    let child = net
         .command(&env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    let pid = Pid::from_raw(child.id() as i32);
+    let (tell, ended) = mpsc::channel();
+    std::thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
+    // One that hangs is killed, and shows what it has said.
+    let output = ended.recv_timeout(LONGEST).unwrap_or_else(|_| {
+        kill(pid, Signal::SIGKILL).unwrap();
+        ended.recv().unwrap()
+    });
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && said.contains("1 passed"),

@@ -1,11 +1,11 @@
 //! The command, and what it says.
 
 use nix::sys::signal::Signal;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::support::{Lab, PATIENCE, Process};
+use super::support::{Lab, PATIENCE, Process, until};
 use super::{Through, accept, free_port, lab, local, port_for, target, tunnel};
 
 /// A worker without a rule denies, before anything is listened on for long, in a sentence that quotes the rule to ask for;
@@ -56,7 +56,10 @@ async fn a_place_that_is_not_on_the_list_is_denied() {
 /// and works once somebody listens.
 #[actix_rt::test]
 async fn what_cannot_be_reached_is_told_and_the_tunnel_stays() {
-    let remote = free_port().await;
+    // Taken, so that nobody else listens there, and not listened on.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let remote = silent.local_addr().unwrap().port();
     let lab = lab(&[local(remote), "nowhere.invalid:80".to_owned()]).await;
     let mut client = tunnel(&lab, &[&format!("0:{remote}"), "0:nowhere.invalid:80"]);
     let port = port_for(&mut client, remote).await;
@@ -82,7 +85,7 @@ async fn what_cannot_be_reached_is_told_and_the_tunnel_stays() {
             "{closed}"
         );
     }
-    let late = TcpListener::bind(("127.0.0.1", remote)).await.unwrap();
+    let late = silent.listen(16).unwrap();
     let _program = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     accept(&late).await;
 }
@@ -137,14 +140,61 @@ async fn ctrl_c_closes_everything_and_is_no_failure() {
         (stopped["event"].as_str(), stopped["connections"].as_u64()),
         (Some("stopped"), Some(2))
     );
-    assert!(TcpStream::connect(("127.0.0.1", a)).await.is_err());
     for end in [&mut program, &mut there] {
         assert!(timeout(PATIENCE, end.read_u8()).await.unwrap().is_err());
     }
     lab.worker.logged("a tunnel is over").await;
-    // The same port can be had again at once.
-    let mut client = tunnel(&lab, &[&format!("{a}:{one}")]);
-    assert_eq!(port_for(&mut client, one).await, a);
+    // The same port can be had again at once. Another program may be quicker, and is not each time.
+    let mut port = a;
+    for _ in 0..3 {
+        let mut client = tunnel(&lab, &[&format!("{port}:{one}")]);
+        until("it listens or ends", PATIENCE, || {
+            client.events().iter().any(|event| {
+                let event = &event["event"];
+                event == "listening" || event == "error"
+            })
+        })
+        .await;
+        if client.stdout().contains("\"listening\"") {
+            assert_eq!(port_for(&mut client, one).await, port);
+            return;
+        }
+        assert!(client.error().contains("cannot be listened on"));
+        let mut other = tunnel(&lab, &[&format!("0:{one}")]);
+        port = port_for(&mut other, one).await;
+        let _program = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        accept(&first).await;
+        other.signal(Signal::SIGINT);
+        assert_eq!(other.exit().await, 0, "{}", other.stdout());
+    }
+    panic!("a port that was used cannot be had again");
+}
+
+/// A program that downloads when its tunnel is ended, by Ctrl+C or by force, sees a connection that broke: it must not take
+/// what it got for all there is.
+#[actix_rt::test]
+async fn a_download_that_is_cut_off_does_not_look_complete() {
+    let (target, remote) = target().await;
+    let lab = lab(&[local(remote)]).await;
+    for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGKILL, -9)] {
+        let mut client = tunnel(&lab, &[&format!("0:{remote}")]);
+        let port = port_for(&mut client, remote).await;
+        let mut program = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut there = accept(&target).await;
+        tokio::spawn(async move {
+            let piece = vec![7; 64 << 10];
+            while there.write_all(&piece).await.is_ok() {}
+        });
+        let mut begins = vec![0; 1 << 20];
+        let read = timeout(PATIENCE, program.read_exact(&mut begins)).await;
+        read.unwrap().unwrap();
+        client.signal(signal);
+        let mut rest = Vec::new();
+        let read = timeout(PATIENCE, program.read_to_end(&mut rest)).await;
+        let error = read.unwrap().expect_err("it looks complete");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(client.exit().await, code, "{}", client.stdout());
+    }
 }
 
 /// In a room, the worker is named by its id, by its beginning, or by the name of its machine; or it is the only one.
@@ -187,7 +237,7 @@ async fn a_worker_is_found_by_its_names() {
     // By a session string in the place of the worker; and text for people.
     let args = ["tunnel", &lab.session, &forward, "--hub", &lab.url];
     let client = Process::start(&args, &[]);
-    super::support::until("it listens", PATIENCE, || {
+    until("it listens", PATIENCE, || {
         client.stdout().contains("leads to localhost:")
     })
     .await;

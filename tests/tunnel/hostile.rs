@@ -9,7 +9,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::support::{PATIENCE, Peer};
+use super::support::peer::sign_in;
+use super::support::{PATIENCE, Peer, until};
 use super::{Through, lab, local, target};
 
 /// A connection for a tunnel, by hand.
@@ -131,7 +132,7 @@ async fn a_client_that_breaks_the_rules_is_thrown_out_and_others_are_not() {
     through.connect().await;
 }
 
-/// Tunnels are bounded, for one user and in all: one more is refused with the reason, and jobs are not affected.
+/// Tunnels are bounded in all: one more is refused with the reason, and jobs are not affected.
 #[actix_rt::test]
 async fn tunnels_are_bounded() {
     let (_target, remote) = target().await;
@@ -172,11 +173,46 @@ async fn tunnels_are_bounded() {
         .send_text(&Word::Close.to_text())
         .await
         .unwrap();
-    super::support::until("there is room", PATIENCE, || {
+    until("there is room", PATIENCE, || {
         lab.worker.log_count("a tunnel is over") > 0
     })
     .await;
     // Of the one above, an offer is awaited for its questions.
     let mut peer = lab.peer("client").await;
     ByHand::connect(&mut peer, &lab.worker_id).await;
+}
+
+/// Of one user's tunnels, whatever the peers that have them are called, there are as many as there may be; another user has
+/// one all the same, and so has that user when one is over.
+#[actix_rt::test]
+async fn the_tunnels_of_one_user_are_bounded() {
+    let (_target, remote) = target().await;
+    let lab = lab(&[local(remote)]).await;
+    let (id_token, _) = sign_in(&lab.url).await;
+    let device = || {
+        let identity = (uuid::Uuid::new_v4().to_string(), id_token.clone());
+        Peer::join_as(&lab.url, &lab.room, &lab.token, "client", identity)
+    };
+    let mut tunnels = Vec::new();
+    for _ in 0..4 {
+        let mut peer = device().await;
+        tunnels.push((ByHand::connect(&mut peer, &lab.worker_id).await, peer));
+    }
+    let mut fifth = device().await;
+    let wish = json!({ "app_message_type": "loaner_tunnel" });
+    fifth.message(&lab.worker_id, wish.clone());
+    let answer = fifth.hear_message("loaner_visit_response").await;
+    assert_eq!(answer["accepted"], false, "{answer}");
+    let reason = answer["reason"].as_str().unwrap();
+    assert!(reason.contains("in all or of yours"), "{reason}");
+    let mut other = lab.peer("client").await;
+    ByHand::connect(&mut other, &lab.worker_id).await;
+    let (gone, _peer) = tunnels.pop().unwrap();
+    let goodbye = Word::Close.to_text();
+    gone.channel.send_text(&goodbye).await.unwrap();
+    until("there is room", PATIENCE, || {
+        lab.worker.log_count("a tunnel is over") > 0
+    })
+    .await;
+    ByHand::connect(&mut fifth, &lab.worker_id).await;
 }

@@ -44,7 +44,7 @@ pub const AGAIN: Duration = Duration::from_millis(500);
 pub const REBUILD: Duration = Duration::from_secs(15);
 /// How long a failed tube is kept to be restarted.
 pub const DETACH: Duration = Duration::from_secs(15 * 60);
-/// How long a lost connection of a job is tried to be brought back (reading.md 12).
+/// How long a lost connection of a job, or of questions about jobs, is tried to be brought back (reading.md 12).
 pub const JOB_PATIENCE: Duration = super::super::ice_watchdog::PATIENCE;
 /// The same for every other tube.
 pub const PATIENCE: Duration = Duration::from_secs(10 * 60);

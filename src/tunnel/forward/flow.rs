@@ -4,11 +4,11 @@
 //! first, and doubles while they are, as far as the room that all streams have in common allows.
 
 /// The room that every stream has, bytes.
-pub const FIRST_WINDOW: u32 = 64 << 10;
+pub(super) const FIRST_WINDOW: u32 = 64 << 10;
 /// The room of a stream that is taken from without a pause, bytes.
-pub const MAX_WINDOW: u32 = 1 << 20;
+const MAX_WINDOW: u32 = 1 << 20;
 /// What all streams of a tunnel have beyond their first windows, bytes.
-pub const COMMON_ROOM: u32 = 16 << 20;
+const COMMON_ROOM: u32 = 16 << 20;
 /// The most credit that a sender keeps, bytes: no receiver of ours grants as much.
 const MAX_CREDIT: u32 = 64 << 20;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::place::Forward;
+use super::pump::breaks;
 
 /// How often a port is tried that is free by IPv4 and taken by IPv6, where any would do.
 const TRIES: usize = 16;
@@ -90,7 +91,7 @@ impl Listener {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
-    /// The next connection. Dropping the future loses none.
+    /// The next connection, which ends as broken if it is dropped. Dropping the future loses none.
     pub async fn accept(&self) -> TcpStream {
         loop {
             let accepted = match &self.six {
@@ -101,7 +102,10 @@ impl Listener {
                 },
             };
             match accepted {
-                Ok((tcp, _)) => return tcp,
+                Ok((tcp, _)) => {
+                    breaks(&tcp);
+                    return tcp;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;

@@ -269,6 +269,11 @@ impl<C: Carrier> Mux<C> {
         table.live.is_empty().then_some(table.unused)
     }
 
+    /// Whether everything is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.table().over.is_some()
+    }
+
     /// Everything is over: all streams are reset, and no further one begins.
     pub(super) fn over(&self, reset: &Reset) {
         let mut table = self.table();

@@ -11,7 +11,7 @@ use super::flow::FIRST_WINDOW;
 use super::frame::Frame;
 use super::mux::{Counts, Heard, Live, Mux, Side};
 use super::place::Forward;
-use super::pump::{Passed, abort, pump, tune};
+use super::pump::{Passed, breaks, pump, tune};
 use super::reach::CONNECT;
 use super::reason::{Reason, Reset};
 
@@ -73,15 +73,29 @@ impl<C: Carrier> Tunnel<C> {
 
     /// Carries a connection that was accepted here to a place at the worker, until it is over. `opened` is called when it
     /// is connected there.
-    pub async fn carry(&self, tcp: TcpStream, forward: &Forward, opened: impl FnOnce()) -> Passed {
+    ///
+    /// # Errors
+    /// The connection itself, and why the tunnel is over, where that was before the worker had connected it.
+    pub async fn carry(
+        &self,
+        tcp: TcpStream,
+        forward: &Forward,
+        opened: impl FnOnce(),
+    ) -> Result<Passed, (TcpStream, Reset)> {
         tune(&tcp);
         match self.opened(forward).await {
             Ok(live) => {
                 opened();
-                pump(&live, tcp, "here").await
+                Ok(pump(&live, tcp, "here").await)
             }
-            Err(reset) => refuse(tcp, reset),
+            Err(reset) if self.is_over() => Err((tcp, reset)),
+            Err(reset) => Ok(refuse(tcp, reset)),
         }
+    }
+
+    /// Whether it is over: nothing goes through any more.
+    pub fn is_over(&self) -> bool {
+        self.mux.is_over()
     }
 
     async fn opened(&self, forward: &Forward) -> Result<Live<C>, Reset> {
@@ -131,7 +145,7 @@ impl<C: Carrier> Tunnel<C> {
 
 /// Has a connection that was accepted here end as broken.
 pub fn refuse(tcp: TcpStream, reset: Reset) -> Passed {
-    abort(&tcp);
+    breaks(&tcp);
     Passed {
         reset: Some(reset),
         ..Passed::default()

@@ -42,15 +42,24 @@ pub(super) fn tune(tcp: &TcpStream) {
     }
 }
 
-/// Has a connection end as broken when it is dropped, and not as finished.
-pub(super) fn abort(tcp: &TcpStream) {
+/// Has a connection end as broken when it is dropped, also where the whole process ends, and not as finished: a program must
+/// not take what it got for all there is.
+pub(super) fn breaks(tcp: &TcpStream) {
     if let Err(error) = SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
         tracing::debug!(%error, "a connection ends as if it were finished");
     }
 }
 
+/// Has a connection that is finished end as such, with everything that is still on its way.
+fn finishes(tcp: &TcpStream) {
+    if let Err(error) = SockRef::from(tcp).set_linger(None) {
+        tracing::debug!(%error, "a connection ends as if it were broken");
+    }
+}
+
 /// Carries bytes until both ends have finished, or either broke. `here` is where the TCP connection is, in words.
 pub(super) async fn pump<C: Carrier>(live: &Live<C>, mut tcp: TcpStream, here: &str) -> Passed {
+    breaks(&tcp);
     let (mut sent, mut received) = (0, 0);
     let reset = {
         let (read, write) = tcp.split();
@@ -74,8 +83,8 @@ pub(super) async fn pump<C: Carrier>(live: &Live<C>, mut tcp: TcpStream, here: &
             }
         }
     };
-    if reset.is_some() {
-        abort(&tcp);
+    if reset.is_none() {
+        finishes(&tcp);
     }
     Passed {
         sent,

@@ -13,7 +13,7 @@ use super::place::{Host, Pattern};
 use super::reason::{Reason, Reset};
 
 /// How long it may take until a place is connected to.
-pub const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// Names that are looked up at a time: each lookup holds a thread.
 const LOOKUPS: usize = 8;
 /// Addresses of one name that are tried.

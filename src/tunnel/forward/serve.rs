@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use super::carrier::Carrier;
@@ -11,7 +12,7 @@ use super::flow::FIRST_WINDOW;
 use super::frame::Frame;
 use super::mux::{Counts, Heard, Mux, Side, too_many};
 use super::pump::{pump, tune};
-use super::reach::AllowList;
+use super::reach::{AllowList, CONNECT};
 use super::reason::{Reason, Reset};
 use super::stream::Stream;
 
@@ -19,6 +20,8 @@ use super::stream::Stream;
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
 /// Refusals that may wait to be sent; who asks for more of them has the tunnel ended.
 const MAX_REFUSALS: usize = 1024;
+/// How long streams may take to end with their tunnel.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Serves a client's tunnel until either side ends it; why it ended comes back. `ending` ends it from here.
 pub async fn serve<C: Carrier>(
@@ -32,9 +35,15 @@ pub async fn serve<C: Carrier>(
     let unused = unused(&mux, idle);
     tokio::pin!(unused);
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let end = loop {
+    let mut work = JoinSet::new();
+    let mut told = false;
+    let mut end = loop {
         let heard = tokio::select! {
             heard = mux.next() => heard,
+            Some(done) = work.join_next() => match defect(done) {
+                Some(reset) => break reset,
+                None => continue,
+            },
             reset = &mut unused => break reset,
             // Whoever could have ended it is gone only where the tube is over.
             reset = &mut ending => break reset.unwrap_or_else(|_| Reset::lost()),
@@ -42,10 +51,10 @@ pub async fn serve<C: Carrier>(
         match heard {
             Ok(Heard::Nothing) => {}
             Ok(Heard::Open { stream, host, port }) => {
-                tokio::spawn(open(mux.clone(), stream, allowed.clone(), host, port));
+                work.spawn(open(mux.clone(), stream, allowed.clone(), host, port));
             }
             Ok(Heard::Ask { stream, host, port }) => {
-                tokio::spawn(answer(mux.clone(), stream, allowed.clone(), host, port));
+                work.spawn(answer(mux.clone(), stream, allowed.clone(), host, port));
             }
             Ok(Heard::TooMany(stream)) => {
                 let reset = too_many();
@@ -53,22 +62,45 @@ pub async fn serve<C: Carrier>(
                     break too_many();
                 };
                 let mux = mux.clone();
-                tokio::spawn(async move {
+                work.spawn(async move {
                     let _place = place;
                     // That the tunnel is over is noticed elsewhere.
                     let _ = mux.send(Frame::Reset { stream, reset }.encode()).await;
                 });
             }
             Ok(Heard::Goodbye(reset)) => {
-                mux.over(&reset);
-                return reset;
+                told = true;
+                break reset;
             }
             Err(reset) => break reset,
         }
     };
     mux.over(&end);
-    mux.goodbye(end.clone()).await;
+    let goodbye = async {
+        if !told {
+            mux.goodbye(end.clone()).await;
+        }
+    };
+    let last = timeout(LAST, async {
+        let mut died = None;
+        while let Some(done) = work.join_next().await {
+            died = died.or(defect(done));
+        }
+        died
+    });
+    let ((), died) = tokio::join!(goodbye, last);
+    if let Ok(Some(died)) = died {
+        end = died;
+    }
     end
+}
+
+/// The end of a tunnel of which a part died.
+fn defect(done: Result<(), JoinError>) -> Option<Reset> {
+    let words =
+        "a part of the worker died: this is a defect of Loaner, and the worker's log has its panic";
+    let died = done.is_err_and(|error| error.is_panic());
+    died.then(|| Reset::new(Reason::Failed, words))
 }
 
 /// Waits until there has been no stream for this long.
@@ -142,8 +174,11 @@ async fn answer<C: Carrier>(
     port: u16,
 ) {
     let live = mux.hold(stream);
+    let found = tokio::select! {
+        found = timeout(CONNECT, allowed.addresses(&host, port)) => found,
+        _ = live.stream.was_reset() => return,
+    };
     let stream = live.stream.id;
-    let found = timeout(super::reach::CONNECT, allowed.addresses(&host, port)).await;
     let frame = match found {
         Ok(Err(reset)) if reset.reason == Reason::Denied => Frame::Reset { stream, reset },
         // A host that is not to be found now may be there when it is needed.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fair;
+mod frames;
 mod hostile;
 mod streams;
 
@@ -14,6 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::flow::FIRST_WINDOW;
 use super::*;
 use crate::rtc::{Incoming, RtcError};
 
@@ -82,7 +84,7 @@ fn everything_here() -> AllowList {
     AllowList::new(vec![all], "not allowed are tunnels to")
 }
 
-/// The worker's end of a line; dropping the sender does not end it.
+/// The worker's end of a line; dropping the sender ends it as lost.
 fn worker(line: Line, allowed: AllowList) -> (JoinHandle<Reset>, oneshot::Sender<Reset>) {
     let (ending, end) = oneshot::channel();
     let served = tokio::spawn(serve(line, allowed, IDLE, end));
@@ -123,7 +125,10 @@ impl Pair {
     async fn connect_to(&self, forward: &str) -> (TcpStream, JoinHandle<Passed>) {
         let (program, accepted) = sockets().await;
         let (tunnel, forward) = (self.tunnel.clone(), forward.parse::<Forward>().unwrap());
-        let carried = tokio::spawn(async move { tunnel.carry(accepted, &forward, || {}).await });
+        let carried = tokio::spawn(async move {
+            let carried = tunnel.carry(accepted, &forward, || {}).await;
+            carried.unwrap_or_else(|(tcp, reset)| refuse(tcp, reset))
+        });
         (program, carried)
     }
 }

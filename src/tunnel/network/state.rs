@@ -68,13 +68,8 @@ impl Network {
         }
     }
 
-    /// Whether a connection to another machine may be tried at all.
-    pub fn usable(&self) -> bool {
-        self.reach() > Reach::Nowhere
-    }
-
     /// The default route for packets from such an address: none for loopback, which needs none.
-    pub fn route_for(&self, local: IpAddr) -> Option<&DefaultRoute> {
+    pub(super) fn route_for(&self, local: IpAddr) -> Option<&DefaultRoute> {
         match local.to_canonical() {
             local if local.is_loopback() => None,
             IpAddr::V4(_) => self.ipv4_route.as_ref(),

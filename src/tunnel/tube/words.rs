@@ -75,6 +75,7 @@ impl Word {
 mod tests {
     use super::*;
 
+    /// Every word is read as it was written; texts that are none, or too long, are passed over.
     #[test]
     fn words_come_back_as_they_were_and_nothing_else_is_one() {
         let (id, token) = ("t".to_owned(), "0f".repeat(32));

@@ -4,13 +4,11 @@ use super::ice::{ice_servers, refresh_in};
 use super::{MAX_CANDIDATES, MAX_USERS, Offer, Purpose, Worker};
 use crate::actors::Feed;
 use crate::actors::peer::RemoteCandidate;
-use crate::actors::session::{SessionActor, SessionNews, doubt};
+use crate::actors::session::SessionNews;
 use crate::charts::availability::Input as AvailabilityInput;
 use crate::charts::job::Input as JobInput;
 use crate::charts::session::Input as SessionInput;
 use crate::charts::{JobId, PeerId};
-use crate::rtc::DataPlane;
-use crate::tunnel::network::NetworkWatcher;
 use crate::wire::{FromHub, JobRequest, PeerMessage, RegisteredAuth, SessionString};
 use crate::worker::Notice;
 use crate::worker::jobs::names::shown;
@@ -35,13 +33,6 @@ impl Handler<SessionNews> for Worker {
             SessionNews::Failed(error) => self.finish(Err(error.into())),
         }
     }
-}
-
-/// Watches the network, and has the session doubt its socket when that is another one.
-pub(super) fn watch(plane: &DataPlane, session: &Addr<SessionActor>) -> NetworkWatcher {
-    let network = NetworkWatcher::new(plane.clone());
-    plane.spawn(doubt(network.subscribe(), session.clone().recipient()));
-    network
 }
 
 impl Worker {

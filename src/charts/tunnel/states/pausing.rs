@@ -15,7 +15,8 @@ impl Rules {
     pub(super) fn when_recovering(&mut self, context: &mut Out, event: &Input) -> Outcome<State> {
         match event {
             Input::Pong | Input::PeerPing => self.prove(context, event),
-            Input::IceConnected => self.ping(context),
+            // A connection may come up when its attempt is over: a path that takes long is better than none.
+            any![Up, IceConnected] => self.ping(context),
             Input::IceDisconnected => context.ignore("the loss is known"),
             any![Woke, IceFailed, Gone] | Input::Asked { rebuild: true } if self.young => {
                 self.grow_old(context);
@@ -28,7 +29,7 @@ impl Rules {
             }
             Input::Fired(Timer::Patience) => Transition(State::failed(Reason::ConnectionLost)),
             any![
-                Start, Quiet, Heard, Up, NetworkChanged, NetworkDown, NetworkUp, SignallingDown,
+                Start, Quiet, Heard, NetworkChanged, NetworkDown, NetworkUp, SignallingDown,
                 SignallingUp, QualityLow, Weighed, OfferReady, StepFailed, Answered, Offered,
                 SessionRefused, Restart, Stale, Fired
             ] => Super,

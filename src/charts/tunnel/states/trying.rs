@@ -132,7 +132,6 @@ impl Rules {
                 context.act(Act::TakeAnswer);
                 Handled
             }
-            Input::Up => self.ping(context),
             any![IceFailed, Gone, StepFailed] | Input::Fired(Timer::Rebuild) => {
                 fail_attempt(context, Duration::ZERO)
             }
@@ -151,9 +150,10 @@ impl Rules {
                 Transition(State::failed(Reason::SessionLost))
             }
             any![
-                Start, Quiet, Heard, Pong, PeerPing, IceConnected, IceDisconnected, NetworkChanged,
-                NetworkDown, NetworkUp, SignallingDown, SignallingUp, Woke, QualityLow, Weighed,
-                OfferReady, Answered, Offered, Asked, Restart, Stale, Close, PeerClosed, Fired
+                Start, Quiet, Heard, Pong, PeerPing, Up, IceConnected, IceDisconnected,
+                NetworkChanged, NetworkDown, NetworkUp, SignallingDown, SignallingUp, Woke,
+                QualityLow, Weighed, OfferReady, Answered, Offered, Asked, Restart, Stale, Close,
+                PeerClosed, Fired
             ] => Super,
         }
     }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn open(stream: StreamId, port: u16) -> Frame {
+/// A frame for a connection to a port here.
+pub(super) fn open(stream: StreamId, port: u16) -> Frame {
     Frame::Open {
         stream,
         credit: 1000,
@@ -235,36 +236,76 @@ fn small_pieces_are_put_together() {
     assert!(first.len() >= MAX_DATA - 1, "{}", first.len());
 }
 
+/// The next frame for which something holds; nothing where none comes any more.
+async fn until(line: &Line, holds: impl Fn(&Frame) -> bool) -> Option<Frame> {
+    loop {
+        let Some(Incoming::Binary(message)) = timeout(PATIENCE, line.recv()).await.unwrap() else {
+            return None;
+        };
+        let frame = Frame::decode(message).unwrap();
+        if holds(&frame) {
+            return Some(frame);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// No sequence of frames makes a worker panic or hang: it serves on, or ends with a reason.
+    /// No sequence of frames makes a worker panic or hang, in any of its tasks: it serves on, or ends with a reason.
     #[test]
-    fn any_frames_are_survived(frames in proptest::collection::vec((0_u8..10, 1_u32..4, 0_usize..3000), 1..60)) {
+    fn any_frames_are_survived(frames in proptest::collection::vec((0_u8..36, 1_u32..6, 0_usize..3000), 1..60)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let (_silent, port) = listener().await;
             let (client, line) = line(1000);
             let (served, ending) = worker(line, everything_here());
+            // Bytes go to connections that are there, and not to such as are given up before.
+            let mut last = 3;
+            for stream in 1..=last {
+                client.say(open(stream, port)).await;
+                until(&client, |frame| matches!(frame, Frame::Opened { .. })).await.unwrap();
+            }
             for (kind, stream, size) in frames {
+                let credit = size as u32 + 1;
+                // Most of them open a stream that was not there, or are for one that was: who breaks a rule is not heard any more.
+                if kind < 10 {
+                    last += 1;
+                }
+                let new = last;
+                let stream = if size < 50 { stream } else { stream.min(last) };
                 let frame = match kind {
-                    0..=2 => open(stream, port),
-                    3..=5 => data(stream, size.max(1)),
-                    6 => Frame::Credit { stream, bytes: size as u32 + 1 },
-                    7 => Frame::Finish { stream },
-                    8 => Frame::Reset { stream, reset: Reset::new(Reason::Reset, "") },
-                    _ => Frame::Ask { stream, host: "localhost".to_owned(), port },
+                    0..=6 => open(new, port),
+                    7..=9 => Frame::Ask { stream: new, host: "localhost".to_owned(), port },
+                    10..=17 => data(stream, size.max(1)),
+                    18..=22 => Frame::Credit { stream, bytes: credit },
+                    23..=25 => Frame::Finish { stream },
+                    26..=29 => Frame::Reset { stream, reset: Reset::new(Reason::Reset, "") },
+                    30 => open(stream, port),
+                    31 => Frame::Credit { stream, bytes: u32::MAX - credit },
+                    32 => Frame::Opened { stream, credit },
+                    33 => Frame::Allowed { stream },
+                    34 => Frame::Goodbye(Reset::new(Reason::Idle, "")),
+                    _ => continue,
                 };
                 if client.send(frame.encode()).await.is_err() {
                     break;
                 }
             }
-            // Fails when it has ended already.
-            let _ = ending.send(Reset::new(Reason::ShutDown, "enough"));
-            let reset = told(&client).await;
-            assert!([Reason::ShutDown, Reason::Protocol].contains(&reset.reason), "{reset}");
+            // All of them are heard when this one is answered; or it has ended already.
+            last += 1;
+            let _ = client.send(Frame::Ask { stream: last, host: "localhost".to_owned(), port }.encode()).await;
+            let is_heard = |frame: &Frame| matches!(frame, Frame::Allowed { stream } if *stream == last);
+            let is_over = |frame: &Frame| matches!(frame, Frame::Goodbye(_));
+            // A client that has said goodbye is told none.
+            let heard = until(&client, |frame| is_heard(frame) || is_over(frame)).await;
+            if heard.is_some_and(|frame| is_heard(&frame)) {
+                ending.send(Reset::new(Reason::ShutDown, "enough")).unwrap();
+                until(&client, is_over).await;
+            }
             drop(client);
-            timeout(PATIENCE, served).await.unwrap().unwrap();
+            let reset = timeout(PATIENCE, served).await.unwrap().unwrap();
+            assert!([Reason::ShutDown, Reason::Protocol, Reason::Idle].contains(&reset.reason), "{reset}");
         });
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::hostile::open;
 use super::*;
 
 /// Bytes that are not alike.
@@ -195,13 +196,17 @@ async fn what_cannot_be_connected_says_why() {
     assert_eq!(pair.tunnel.live(), 0);
 }
 
-/// The worker ends a tunnel with a reason; its streams are reset with it, and no further one begins.
+/// The worker ends a tunnel with a reason; every one of its streams is reset with it, and no further one begins.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_is_told_to_every_stream() {
     let pair = Pair::new(everything_here());
     let (target, port) = listener().await;
-    let (_program, carried) = pair.connect(port).await;
-    let (_at_target, _) = timeout(PATIENCE, target.accept()).await.unwrap().unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let (program, carried) = pair.connect(port).await;
+        let (at_target, _) = timeout(PATIENCE, target.accept()).await.unwrap().unwrap();
+        streams.push((program, at_target, carried));
+    }
     pair.ending
         .send(Reset::new(Reason::ShutDown, "bye"))
         .unwrap();
@@ -212,18 +217,96 @@ async fn an_end_is_told_to_every_stream() {
             (Reason::ShutDown, "bye")
         );
     }
-    let passed = timeout(PATIENCE, carried).await.unwrap().unwrap();
-    assert_eq!(passed.reset.unwrap().reason, Reason::ShutDown);
+    for (program, at_target, carried) in streams {
+        let passed = timeout(PATIENCE, carried).await.unwrap().unwrap();
+        assert_eq!(passed.reset.unwrap().reason, Reason::ShutDown);
+        for end in [program, at_target] {
+            is_broken(end).await;
+        }
+    }
     let late = pair.tunnel.ask(&"1:2".parse().unwrap()).await;
     assert_eq!(late.unwrap_err().reason, Reason::ShutDown);
 }
 
-/// A tunnel without streams ends after its time, and not while there is one.
-#[tokio::test(start_paused = true)]
+/// A connection ends as broken, and not as if all had come.
+async fn is_broken(mut end: TcpStream) {
+    let read = timeout(PATIENCE, end.read_u8()).await.unwrap();
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// Whoever could have ended a tunnel is gone, and frames still wait to be heard: the tunnel ends as lost, and its streams are
+/// reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_without_its_owner_ends_in_order() {
+    let (target, port) = listener().await;
+    let (client, line) = line(64);
+    let (served, ending) = worker(line, everything_here());
+    client.say(open(1, port)).await;
+    let (at_target, _) = timeout(PATIENCE, target.accept()).await.unwrap().unwrap();
+    client
+        .hear_where(|frame| matches!(frame, Frame::Opened { .. }))
+        .await;
+    for _ in 0..64 {
+        client
+            .say(Frame::Credit {
+                stream: 1,
+                bytes: 1,
+            })
+            .await;
+    }
+    drop(ending);
+    let goodbye = client
+        .hear_where(|frame| matches!(frame, Frame::Goodbye(_)))
+        .await;
+    assert!(
+        matches!(&goodbye, Frame::Goodbye(reset) if reset.reason == Reason::Lost),
+        "{goodbye:?}"
+    );
+    is_broken(at_target).await;
+    drop(client);
+    let reset = timeout(PATIENCE, served).await.unwrap().unwrap();
+    assert_eq!(reset.reason, Reason::Lost);
+}
+
+/// A connection that comes when the tunnel is over is given back: it may wait for the next tunnel.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_comes_too_late_is_given_back() {
+    let pair = Pair::new(everything_here());
+    pair.ending
+        .send(Reset::new(Reason::ShutDown, "bye"))
+        .unwrap();
+    timeout(PATIENCE, pair.heard).await.unwrap().unwrap();
+    assert!(pair.tunnel.is_over());
+    let (mut program, accepted) = sockets().await;
+    let forward = "1:2".parse().unwrap();
+    let carried = pair.tunnel.carry(accepted, &forward, || {}).await;
+    let (mut back, reset) = carried.unwrap_err();
+    assert_eq!(reset.reason, Reason::ShutDown);
+    back.write_all(b"x").await.unwrap();
+    let read = timeout(PATIENCE, program.read_u8()).await.unwrap();
+    assert_eq!(read.unwrap(), b'x');
+}
+
+/// A tunnel without streams ends after its time, and not while there is one, though nothing goes through it.
+#[tokio::test]
 async fn a_tunnel_that_nobody_uses_ends() {
+    let (target, port) = listener().await;
     let (client, line) = line(16);
-    let began = tokio::time::Instant::now();
     let (served, _ending) = worker(line, everything_here());
+    client.say(open(1, port)).await;
+    let (_at_target, _) = timeout(PATIENCE, target.accept()).await.unwrap().unwrap();
+    client
+        .hear_where(|frame| matches!(frame, Frame::Opened { .. }))
+        .await;
+    tokio::time::pause();
+    tokio::select! {
+        biased;
+        said = client.recv() => panic!("{said:?}"),
+        () = tokio::time::sleep(IDLE * 2) => {}
+    }
+    let began = tokio::time::Instant::now();
+    let reset = Reset::new(Reason::Reset, "");
+    client.say(Frame::Reset { stream: 1, reset }).await;
     let end = match client.recv().await {
         Some(Incoming::Binary(message)) => Frame::decode(message).unwrap(),
         other => panic!("{other:?}"),
@@ -237,9 +320,9 @@ async fn a_tunnel_that_nobody_uses_ends() {
     assert_eq!(served.await.unwrap().reason, Reason::Idle);
 }
 
-/// A tunnel whose carrier is gone resets its streams.
+/// A tunnel whose carrier is gone resets its stream.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_carrier_resets_all_streams() {
+async fn a_lost_carrier_resets_what_is_open() {
     let (here, there) = line(16);
     let tunnel = Tunnel::new(here, Arc::default());
     let listening = tunnel.clone();
@@ -247,9 +330,8 @@ async fn a_lost_carrier_resets_all_streams() {
     let (mut program, accepted) = sockets().await;
     let opening = tunnel.clone();
     let carried = tokio::spawn(async move {
-        opening
-            .carry(accepted, &"1:2".parse().unwrap(), || {})
-            .await
+        let forward = "1:2".parse().unwrap();
+        opening.carry(accepted, &forward, || {}).await.unwrap()
     });
     assert!(matches!(
         there.hear().await,

@@ -165,7 +165,7 @@ async fn who_is_far_behind_is_told_in_one() {
     assert_eq!(heard, 16, "no more than this many wait");
 }
 
-/// Sleep of more than 10 s is told within 2 s, though nothing else changed; less is not.
+/// Sleep of more than 10 s is told within 3 s, though nothing else changed; less is not.
 #[tokio::test(start_paused = true)]
 async fn sleep_is_noticed_by_the_clocks() {
     let (steered, watch) = Steered::start(with_address(2));
