@@ -149,7 +149,11 @@ impl Process {
 
     /// Waits for the end; the exit code.
     pub fn exit(&mut self) -> i32 {
-        let deadline = Instant::now() + PATIENCE;
+        self.exit_within(PATIENCE)
+    }
+
+    fn exit_within(&mut self, limit: Duration) -> i32 {
+        let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 // Its last words may still be on their way; the readers hold what they write to.
@@ -159,7 +163,7 @@ impl Process {
                 return status.code().unwrap_or(-1);
             }
             if Instant::now() > deadline {
-                panic!("no end within {PATIENCE:?}; {}", self.story());
+                panic!("no end within {limit:?}; {}", self.story());
             }
             std::thread::sleep(LOOK);
         }
@@ -171,15 +175,26 @@ impl Process {
         assert_eq!(ended, code, "{}", self.story());
     }
 
+    /// Waits for the end for so long; it has to have this exit code.
+    pub fn ends_within(&mut self, limit: Duration, code: i32) {
+        let ended = self.exit_within(limit);
+        assert_eq!(ended, code, "{}", self.story());
+    }
+
     /// Ctrl+C, which ends it with the code for that.
     pub fn interrupt(&mut self) {
         self.signal(Signal::SIGINT);
         self.ends_with(130);
     }
 
+    /// Its process id.
+    pub fn id(&self) -> i32 {
+        self.child.id() as i32
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        kill(Pid::from_raw(self.id()), signal).unwrap();
     }
 
     /// Asks it to leave, which it has to do properly.
