@@ -137,30 +137,46 @@ impl Tube {
         self.send(Message::binary(data)).await
     }
 
+    /// Leaves a text message for when something carries it, also while senders are held. Waits while too much is kept.
+    ///
+    /// # Errors
+    /// As [`send_text`](Self::send_text).
+    pub async fn leave_text(&self, text: &str) -> Result<(), RtcError> {
+        let message = Message::text(text);
+        let room = self.room(&message).await?;
+        self.push(message, room);
+        Ok(())
+    }
+
     async fn send(&self, message: Message) -> Result<(), RtcError> {
+        let room = self.room(&message).await?;
+        let mut held = self.shared.held.subscribe();
+        tokio::select! {
+            biased;
+            () = self.closed() => return Err(RtcError::Closed),
+            // The sender lives as long as this.
+            _ = held.wait_for(|held| !held) => {}
+        }
+        self.push(message, room);
+        Ok(())
+    }
+
+    /// Waits for the room that a message takes.
+    async fn room(&self, message: &Message) -> Result<OwnedSemaphorePermit, RtcError> {
         if message.len() > crate::rtc::MAX_MESSAGE_BYTES {
             return Err(RtcError::TooLarge(message.len()));
         }
-        let mut held = self.shared.held.subscribe();
-        let room = async {
-            let room = self
-                .shared
-                .room
-                .clone()
-                .acquire_many_owned(share(message.len()));
-            let room = room.await;
-            // The sender lives as long as this.
-            let _ = held.wait_for(|held| !held).await;
-            room
-        };
-        let room = tokio::select! {
+        let room = self.shared.room.clone();
+        tokio::select! {
             biased;
-            () = self.closed() => return Err(RtcError::Closed),
-            room = room => room.map_err(|_| RtcError::Closed)?,
-        };
+            () = self.closed() => Err(RtcError::Closed),
+            room = room.acquire_many_owned(share(message.len())) => room.map_err(|_| RtcError::Closed),
+        }
+    }
+
+    fn push(&self, message: Message, room: OwnedSemaphorePermit) {
         self.shared.sent().push(message, room);
         self.shared.pending.notify_one();
-        Ok(())
     }
 
     /// Waits until the other side has everything that was sent.

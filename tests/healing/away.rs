@@ -71,6 +71,8 @@ fn a_job_that_is_cancelled_meanwhile_is_over_for_its_client() {
             // The worker waits for nobody.
             let status = scene.worker.event("status");
             assert_eq!(status["status"], "available", "{status}");
+            // What the hub said meanwhile to the old address is lost.
+            scene.client.replace_address("10.77.0.3");
             scene.client.link(true);
             job.run.ends_with(6);
             let story = job.run.story();

@@ -27,6 +27,17 @@ impl Line {
         }
     }
 
+    /// Sends a text message to which nothing is added any more. Over a tube it is left for a client that is away.
+    ///
+    /// # Errors
+    /// As [`Channel::send_text`] and [`Tube::leave_text`].
+    pub async fn leave_text(&self, text: &str) -> Result<(), RtcError> {
+        match self {
+            Line::Channel(channel) => channel.send_text(text).await,
+            Line::Tube(tube) => tube.leave_text(text).await,
+        }
+    }
+
     /// Sends a binary message; waits while too much is on its way.
     ///
     /// # Errors
