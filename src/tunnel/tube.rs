@@ -150,12 +150,10 @@ impl Tube {
 
     async fn send(&self, message: Message) -> Result<(), RtcError> {
         let room = self.room(&message).await?;
-        let mut held = self.shared.held.subscribe();
         tokio::select! {
             biased;
             () = self.closed() => return Err(RtcError::Closed),
-            // The sender lives as long as this.
-            _ = held.wait_for(|held| !held) => {}
+            () = self.held(false) => {}
         }
         self.push(message, room);
         Ok(())
@@ -213,6 +211,13 @@ impl Tube {
     pub fn hold(&self, held: bool) {
         self.shared.held.send_replace(held);
         self.shared.pending.notify_one();
+    }
+
+    /// Waits until senders are held, or are not.
+    pub async fn held(&self, held: bool) {
+        let mut now = self.shared.held.subscribe();
+        // The sender lives as long as this.
+        let _ = now.wait_for(|now| *now == held).await;
     }
 
     /// How long ago something last came, and whether something was sent that the other side does not have yet.

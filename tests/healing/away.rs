@@ -8,6 +8,7 @@ use crate::LONG;
 use crate::inside::run_inside;
 use crate::job::Job;
 use crate::machines::Scene;
+use crate::program::{PATIENCE, until};
 
 /// A job that prints, whose client cannot be reached any more and knows it. The hub can be reached from both.
 fn lost(scene: &Scene) -> Job {
@@ -51,6 +52,31 @@ fn a_job_that_ends_meanwhile_is_whole_for_its_client() {
             job.has_printed();
             scene.client.link(true);
             job.ends();
+        },
+    );
+}
+
+/// A job that prints megabytes while the way is lost is not held up for its client, which is shown all of it afterwards.
+#[test]
+fn a_job_that_is_loud_meanwhile_is_heard_afterwards() {
+    run_inside(
+        "away::a_job_that_is_loud_meanwhile_is_heard_afterwards",
+        async || {
+            let scene = Scene::start();
+            let mut job = Job::loud(&scene);
+            scene.client.link(false);
+            job.run.event("path_suspect");
+            until("the worker misses the client", PATIENCE, || {
+                scene
+                    .worker
+                    .story()
+                    .contains("the path to the client is gone")
+            });
+            job.open_gate();
+            job.has_printed();
+            scene.client.link(true);
+            job.is_done();
+            job.was_heard();
         },
     );
 }

@@ -13,6 +13,14 @@ const LARGE: usize = 192 << 20;
 /// How much of it has moved when something happens.
 const BEGUN: u64 = 24 << 20;
 
+/// How many lines a loud job prints.
+const LOUD: usize = 12_000;
+
+/// One of them.
+fn loud(number: &str) -> String {
+    format!("line {number} {}", "x".repeat(1000))
+}
+
 /// `loaner run` at the client, and where its files are. Both machines see them.
 pub struct Job {
     pub run: Process,
@@ -85,6 +93,29 @@ impl Job {
         let mut job = Job::start(scene, script, false, false);
         job.run.event("output");
         job
+    }
+
+    /// One that waits for its gate, and then prints far more than a client may be behind.
+    pub fn loud(scene: &Scene) -> Job {
+        let lines = LOUD - 1;
+        let script = format!(
+            "echo begun; until [ -f \"$gate\" ]; do sleep 0.1; done\nseq -f '{}' 0 {lines}; : >\"$arrived\"",
+            loud("%.0f")
+        );
+        let mut job = Job::start(scene, &script, false, false);
+        job.run.event("output");
+        job
+    }
+
+    /// The client was shown all of one that is loud.
+    pub fn was_heard(&self) {
+        let shown = self.shown();
+        let mut lines = shown.lines();
+        assert_eq!(lines.next(), Some("begun"));
+        for number in 0..LOUD {
+            assert_eq!(lines.next(), Some(loud(&number.to_string()).as_str()));
+        }
+        assert_eq!(lines.next(), None);
     }
 
     /// Lets it end.

@@ -265,7 +265,7 @@ fn hub(machine: Option<&Machine>, dir: &Path, listen: &str) -> (Process, String)
 /// A worker, and what it says once it is registered.
 fn worker(dir: &Path, url: &str, flags: &[&str]) -> (Process, Value) {
     let mut command = Command::new(LOANER);
-    command.args(["worker", "--json", "--hub", url]);
+    command.args(["worker", "--json", "--hub", url, "--output-wait", "2"]);
     let paths = [("--work-dir", "work"), ("--policy", "policy.toml")];
     for (flag, path) in paths {
         command.arg(flag).arg::<PathBuf>(dir.join(path));

@@ -69,6 +69,15 @@ impl Line {
         }
     }
 
+    /// Waits until senders are held, for the other side is away, or are not; a channel's never are.
+    pub async fn held(&self, held: bool) {
+        match self {
+            Line::Channel(_) if held => std::future::pending().await,
+            Line::Channel(_) => {}
+            Line::Tube(tube) => tube.held(held).await,
+        }
+    }
+
     /// Whether messages can be sent, now or later.
     pub fn is_open(&self) -> bool {
         match self {
