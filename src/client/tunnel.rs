@@ -193,7 +193,7 @@ impl Tunnels {
                         continue;
                     }
                     Err(error) if is_final(&error) => return Err(error.into()),
-                    Err(error) => why = Reset::new(Reason::Lost, &error.to_string()),
+                    Err(error) => why = Reset::new(Reason::Lost, error.to_string()),
                 }
             }
             self.again(why.to_string()).await?;
@@ -243,7 +243,7 @@ impl Tunnels {
             }
         };
         if let Some(error) = way.why().filter(|_| why.reason == Reason::Lost) {
-            why = Reset::new(Reason::Lost, &error.to_string());
+            why = Reset::new(Reason::Lost, error.to_string());
         }
         self.current.send_replace(None);
         way.end().await;

@@ -187,11 +187,7 @@ pub struct Logs(pub Process);
 
 impl Logs {
     pub fn follow(scene: &Scene) -> Logs {
-        let session = scene.registered["session"].as_str().unwrap();
-        let arguments = [
-            "logs", "-f", "--json", "--hub", &scene.url, "--session", session,
-        ];
-        let mut logs = scene.at_client("user", &arguments);
+        let mut logs = scene.at_client("user", &["logs", "-f"]);
         logs.event("log");
         Logs(logs)
     }

@@ -21,18 +21,26 @@ enum Tried {
 }
 
 fn cell(name: &str, load: fn(Change), change: Change, tried: Tried) {
+    let name = format!("matrix::{name}");
+    if tried == Tried::Always || is_full(&name) {
+        run_inside(&name, async || load(change));
+    }
+}
+
+/// Whether a test is tried that takes minutes.
+pub fn is_full(name: &str) -> bool {
     let full = env::var_os("LOANER_MATRIX").is_some_and(|matrix| matrix == "full");
-    if tried == Tried::InFull && !full && !is_inside() {
+    if !full && !is_inside() {
         // Past the capture of the test's output: who reads that a test passed has to see that it did not run.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED: {name} needs LOANER_MATRIX=full"
         );
-        return;
     }
-    run_inside(&format!("matrix::{name}"), async || load(change));
+    full || is_inside()
 }
 
+/// A test for each: its name, what happens, and when it is tried.
 macro_rules! cells {
     ($($load:ident { $($name:ident: $change:expr, $tried:ident;)* })*) => {
         $($(

@@ -149,11 +149,7 @@ impl Process {
 
     /// Waits for the end; the exit code.
     pub fn exit(&mut self) -> i32 {
-        self.exit_within(PATIENCE)
-    }
-
-    fn exit_within(&mut self, limit: Duration) -> i32 {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 // Its last words may still be on their way; the readers hold what they write to.
@@ -163,7 +159,7 @@ impl Process {
                 return status.code().unwrap_or(-1);
             }
             if Instant::now() > deadline {
-                panic!("no end within {limit:?}; {}", self.story());
+                panic!("no end within {PATIENCE:?}; {}", self.story());
             }
             std::thread::sleep(LOOK);
         }
@@ -172,12 +168,6 @@ impl Process {
     /// Waits for the end, which has to have this exit code.
     pub fn ends_with(&mut self, code: i32) {
         let ended = self.exit();
-        assert_eq!(ended, code, "{}", self.story());
-    }
-
-    /// Waits for the end for so long; it has to have this exit code.
-    pub fn ends_within(&mut self, limit: Duration, code: i32) {
-        let ended = self.exit_within(limit);
         assert_eq!(ended, code, "{}", self.story());
     }
 
