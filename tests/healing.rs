@@ -1,4 +1,4 @@
-//! What becomes of a tunnel when the network changes under it, or a process is gone: hub and worker on one machine, the
+//! What becomes of tunnels and jobs when the network changes under it, or a process is gone: hub and worker on one machine, the
 //! client on another, each a network namespace. Where the system allows no namespace, the tests say so and are skipped.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -13,10 +13,18 @@ mod namespace;
 #[path = "support/program.rs"]
 mod program;
 
+#[path = "healing/away.rs"]
+mod away;
+#[path = "healing/changes.rs"]
+mod changes;
 #[path = "healing/echo.rs"]
 mod echo;
+#[path = "healing/job.rs"]
+mod job;
 #[path = "healing/machines.rs"]
 mod machines;
+#[path = "healing/matrix.rs"]
+mod matrix;
 #[path = "healing/nat.rs"]
 mod nat;
 #[path = "healing/network.rs"]

@@ -213,6 +213,23 @@ async fn senders_can_be_held() {
     assert!(near.quiet().1);
 }
 
+/// What is left while senders are held goes when something carries the tube.
+#[tokio::test]
+async fn a_last_word_is_left_while_senders_are_held() {
+    let plane = DataPlane::start().unwrap();
+    let (near, _signs) = Tube::new(&plane);
+    let (far, _far_signs) = Tube::new(&plane);
+    near.hold(true);
+    let left = near.leave_text("the last word");
+    soon("room for it", left).await.unwrap();
+    let connection = pair(&plane).await;
+    near.carry(connection.near.clone(), 1, 0).await.unwrap();
+    far.carry(connection.far.clone(), 1, 0).await.unwrap();
+    near.hold(false);
+    let received = soon("the last word", far.recv()).await;
+    assert_eq!(received, Some(Incoming::Text("the last word".to_owned())));
+}
+
 /// Who claims to have what was never sent, or less than before, is out of step: the connection is given up, not the rest.
 #[tokio::test]
 async fn who_cannot_count_loses_the_connection() {

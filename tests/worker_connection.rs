@@ -10,4 +10,6 @@ mod life;
 mod offers;
 #[path = "worker_connection/path.rs"]
 mod path;
+#[path = "worker_connection/resume.rs"]
+mod resume;
 mod support;

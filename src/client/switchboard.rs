@@ -54,6 +54,8 @@ struct Link {
     /// What a Loaner worker answers on it.
     heard: Option<mpsc::Receiver<OwnText>>,
     open: bool,
+    /// The way is lost, and is being brought back.
+    away: bool,
     answered: bool,
 }
 

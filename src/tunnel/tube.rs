@@ -141,32 +141,46 @@ impl Tube {
         self.send(Message::binary(data)).await
     }
 
+    /// Leaves a text message for when something carries it, also while senders are held. Waits while too much is kept.
+    ///
+    /// # Errors
+    /// As [`send_text`](Self::send_text).
+    pub async fn leave_text(&self, text: &str) -> Result<(), RtcError> {
+        let message = Message::text(text);
+        let room = self.room(&message).await?;
+        self.push(message, room);
+        Ok(())
+    }
+
     async fn send(&self, message: Message) -> Result<(), RtcError> {
+        let room = self.room(&message).await?;
+        tokio::select! {
+            biased;
+            () = self.closed() => return Err(RtcError::Closed),
+            () = self.held(false) => {}
+        }
+        self.push(message, room);
+        Ok(())
+    }
+
+    /// Waits for the room that a message takes.
+    async fn room(&self, message: &Message) -> Result<OwnedSemaphorePermit, RtcError> {
         if message.len() > crate::rtc::MAX_MESSAGE_BYTES {
             return Err(RtcError::TooLarge(message.len()));
         }
-        let mut held = self.shared.held.subscribe();
-        let room = async {
-            let room = self
-                .shared
-                .room
-                .clone()
-                .acquire_many_owned(share(message.len()));
-            let room = room.await;
-            // The sender lives as long as this.
-            let _ = held.wait_for(|held| !held).await;
-            room
-        };
-        let room = tokio::select! {
+        let room = self.shared.room.clone();
+        tokio::select! {
             biased;
-            () = self.closed() => return Err(RtcError::Closed),
-            room = room => room.map_err(|_| RtcError::Closed)?,
-        };
+            () = self.closed() => Err(RtcError::Closed),
+            room = room.acquire_many_owned(share(message.len())) => room.map_err(|_| RtcError::Closed),
+        }
+    }
+
+    fn push(&self, message: Message, room: OwnedSemaphorePermit) {
         self.shared.sent().push(message, room);
         if !self.shared.write_now() {
             self.shared.pending.notify_one();
         }
-        Ok(())
     }
 
     /// Waits until the other side has everything that was sent.
@@ -203,6 +217,13 @@ impl Tube {
     pub fn hold(&self, held: bool) {
         self.shared.held.send_replace(held);
         self.shared.pending.notify_one();
+    }
+
+    /// Waits until senders are held, or are not.
+    pub async fn held(&self, held: bool) {
+        let mut now = self.shared.held.subscribe();
+        // The sender lives as long as this.
+        let _ = now.wait_for(|now| *now == held).await;
     }
 
     /// How long ago something last came, and whether something was sent that the other side does not have yet.

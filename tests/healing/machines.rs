@@ -1,4 +1,4 @@
-//! Two machines, and a tunnel between them.
+//! Two machines, and a tunnel between them; jobs go the same way.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -105,12 +105,13 @@ pub struct Scene {
     pub hub: Process,
     /// The hub's machine, where it is not the worker's.
     apart: Option<Machine>,
-    url: String,
-    registered: Value,
+    pub url: String,
+    /// What the worker said of itself.
+    pub registered: Value,
     target: TcpListener,
     port: u64,
     programs: Vec<Child>,
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 impl Scene {
@@ -145,7 +146,9 @@ impl Scene {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
         target.set_nonblocking(true).unwrap();
         let remote = target.local_addr().unwrap().port();
-        let policy = format!("[[tunnel]]\nto = [\"localhost:{remote}\"]\n");
+        let policy = format!(
+            "[[allow]]\ncommand = [\"sh\", \"**\"]\n[[tunnel]]\nto = [\"localhost:{remote}\"]\n"
+        );
         std::fs::write(dir.path().join("policy.toml"), policy).unwrap();
         let (worker, registered) = worker(dir.path(), &url, &[]);
 
@@ -218,8 +221,33 @@ impl Scene {
             true => format!("neigh replace {of} lladdr {NOBODY} dev {dev} nud permanent"),
             false => format!("neigh del {of} dev {dev}"),
         };
-        ip(&neighbour(THERE, "peers"));
+        // Where the hub is apart, it can be reached all the same.
+        let own = if self.apart.is_some() { "lan" } else { "peers" };
+        ip(&neighbour(THERE, own));
         self.client.ip(&neighbour(HERE, LINK));
+    }
+
+    /// Gives the worker's machine another address instead of the one that it has, where the hub is on a machine of its own.
+    pub fn replace_worker_address(&self, address: &str) {
+        ip("address flush dev lan");
+        ip(&format!("address add {address}/24 dev lan"));
+    }
+
+    /// `loaner` on the client's machine, as this user, for the worker.
+    pub fn at_client(&self, user: &str, arguments: &[&str]) -> Process {
+        self.ask(self.client.command(LOANER), user, arguments)
+    }
+
+    /// The same on the worker's machine.
+    pub fn at_worker(&self, user: &str, arguments: &[&str]) -> Process {
+        self.ask(Command::new(LOANER), user, arguments)
+    }
+
+    fn ask(&self, mut command: Command, user: &str, arguments: &[&str]) -> Process {
+        let session = self.registered["session"].as_str().unwrap();
+        command.args(arguments);
+        command.args(["--json", "--hub", &self.url, "--session", session]);
+        process(user, self.dir.path(), command)
     }
 
     /// Starts the hub again, where it was, with what it had kept.
@@ -277,7 +305,7 @@ fn hub(machine: Option<&Machine>, dir: &Path, listen: &str) -> (Process, String)
 /// A worker, and what it says once it is registered.
 fn worker(dir: &Path, url: &str, flags: &[&str]) -> (Process, Value) {
     let mut command = here();
-    command.args(["worker", "--json", "--hub", url]);
+    command.args(["worker", "--json", "--hub", url, "--output-wait", "2"]);
     let paths = [("--work-dir", "work"), ("--policy", "policy.toml")];
     for (flag, path) in paths {
         command.arg(flag).arg::<PathBuf>(dir.join(path));

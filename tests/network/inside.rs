@@ -23,9 +23,14 @@ pub const INSIDE: &str = "NETWORK_TEST_INSIDE";
 /// Longer than any test takes.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// Whether this is the test in its namespace.
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
 /// Runs this program again with one test, in a namespace of its own, and there what the test is about.
 pub fn run_inside(test: &str, body: impl AsyncFnOnce()) {
-    if env::var_os(INSIDE).is_some() {
+    if is_inside() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

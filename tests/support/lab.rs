@@ -73,6 +73,20 @@ impl Lab {
         Peer::join(&self.url, &self.room, &self.token, role).await
     }
 
+    /// A client of a new user, under an id that is not the user's name, as Loaner's clients have it.
+    pub async fn user(&self) -> Peer {
+        let signed_in = self.peer("client").await;
+        let id_token = signed_in.id_token.clone();
+        signed_in.leave().await;
+        self.again(id_token).await
+    }
+
+    /// Another client of the user of this identity token.
+    pub async fn again(&self, id_token: String) -> Peer {
+        let identity = (uuid::Uuid::new_v4().to_string(), id_token);
+        Peer::join_as(&self.url, &self.room, &self.token, "client", identity).await
+    }
+
     /// What the hub shows of the worker.
     pub async fn shown(&self) -> Option<Value> {
         let mut watcher = self.peer("watcher").await;

@@ -1,6 +1,7 @@
 //! Real processes, real sockets, and peers that speak the protocol by hand.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, missing_docs)]
 
+pub mod by_hand;
 pub mod lab;
 pub mod peer;
 pub mod process;
@@ -9,6 +10,7 @@ pub mod stub;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use by_hand::ByHand;
 pub use lab::Lab;
 pub use peer::Peer;
 pub use process::Process;

@@ -1,68 +1,23 @@
 //! Clients that do not keep to the rules, and how many there may be.
 
 use bytes::Bytes;
-use loaner::rtc::{Channel, Connection, DataPlane, Incoming, RtcConfig, RtcEvent};
+use loaner::rtc::Incoming;
 use loaner::tunnel::forward::{Frame, MAX_DATA, Reason, Reset};
-use loaner::tunnel::tube::CHANNEL_LABEL;
-use loaner::tunnel::tube::{Word, first_word};
+use loaner::tunnel::tube::Word;
 use serde_json::json;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::support::peer::sign_in;
-use super::support::{PATIENCE, Peer, until};
+use super::support::{ByHand, PATIENCE, Peer, until};
 use super::{Through, lab, local, target};
 
-/// A connection for a tunnel, by hand.
-pub struct ByHand {
-    _connection: Connection,
-    _events: mpsc::Receiver<RtcEvent>,
-    pub channel: Channel,
-}
-
 impl ByHand {
-    /// With a tube of its own.
+    /// With a tunnel of its own.
     async fn connect(peer: &mut Peer, worker: &str) -> ByHand {
         let by_hand = ByHand::open(peer, worker, None).await;
         let begun = by_hand.ask(&Word::Begin).await;
         assert!(matches!(begun, Some(Word::Begun { .. })), "{begun:?}");
         by_hand
-    }
-
-    /// After the worker's leave, for this tube or for a new one; of which nothing is said yet.
-    pub async fn open(peer: &mut Peer, worker: &str, tube: Option<&str>) -> ByHand {
-        let mut wish = json!({ "app_message_type": "loaner_tunnel" });
-        if let Some(tube) = tube {
-            wish["tube"] = tube.into();
-        }
-        peer.message(worker, wish);
-        let answer = peer.hear_message("loaner_visit_response").await;
-        assert_eq!(answer["accepted"], true, "{answer}");
-        let plane = DataPlane::start().unwrap();
-        let (connection, events) = Connection::open(&plane, &RtcConfig::default())
-            .await
-            .unwrap();
-        let channel = connection.create_channel(CHANNEL_LABEL).await.unwrap();
-        let sdp = connection.offer().await.unwrap();
-        peer.say(json!({ "type": "offer", "sender": peer.id, "target": worker, "sdp": sdp }));
-        let answer = peer.hear("answer").await;
-        connection
-            .accept_answer(answer["sdp"].as_str().unwrap())
-            .await
-            .unwrap();
-        timeout(PATIENCE, channel.opened()).await.unwrap().unwrap();
-        ByHand {
-            _connection: connection,
-            _events: events,
-            channel,
-        }
-    }
-
-    /// The answer to the first word.
-    pub async fn ask(&self, word: &Word) -> Option<Word> {
-        self.channel.send_text(&word.to_text()).await.unwrap();
-        let answer = timeout(PATIENCE, first_word(&self.channel)).await;
-        answer.expect("no answer")
     }
 
     async fn say(&self, frame: Frame) {

@@ -8,8 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::hostile::ByHand;
-use super::support::{Lab, PATIENCE, Peer};
+use super::support::{ByHand, PATIENCE};
 use super::{Through, accept};
 
 const STREAM: u32 = 1;
@@ -42,21 +41,13 @@ async fn goes_through(tube: &Tube, there: &mut TcpStream, text: &'static [u8]) {
     assert_eq!(back, text);
 }
 
-/// A new user, under an id that is not the user's name, as Loaner's clients have it.
-async fn user(lab: &Lab) -> Peer {
-    let signed_in = lab.peer("client").await;
-    let identity = (uuid::Uuid::new_v4().to_string(), signed_in.id_token.clone());
-    signed_in.leave().await;
-    Peer::join_as(&lab.url, &lab.room, &lab.token, "client", identity).await
-}
-
 /// Neither a wrong token nor another user gets hold of a tunnel, whose client notices nothing of it; its user, with the token,
 /// goes on with it over another connection, and the first is closed.
 #[actix_rt::test]
 async fn only_its_user_with_its_token_goes_on_with_a_tunnel() {
     let through = Through::new().await;
     let lab = &through.lab;
-    let mut owner = user(lab).await;
+    let mut owner = lab.user().await;
     let first = ByHand::open(&mut owner, &lab.worker_id, None).await;
     let Some(Word::Begun { id, token }) = first.ask(&Word::Begin).await else {
         panic!("no tunnel begins");
@@ -80,7 +71,7 @@ async fn only_its_user_with_its_token_goes_on_with_a_tunnel() {
         generation: 2,
         have,
     };
-    let mut stranger = user(lab).await;
+    let mut stranger = lab.user().await;
     let wrong = "0".repeat(token.len());
     let shortened = &token[1..];
     for (is_owner, token) in [
@@ -98,8 +89,7 @@ async fn only_its_user_with_its_token_goes_on_with_a_tunnel() {
         goes_through(&tube, &mut there, b"two").await;
     }
 
-    let identity = (uuid::Uuid::new_v4().to_string(), owner.id_token.clone());
-    let mut again = Peer::join_as(&lab.url, &lab.room, &lab.token, "client", identity).await;
+    let mut again = lab.again(owner.id_token.clone()).await;
     let second = ByHand::open(&mut again, &lab.worker_id, Some(&id)).await;
     let have = tube.detach().await;
     let answer = second.ask(&resume(&token, have)).await;

@@ -253,7 +253,7 @@ impl JobPerformer {
                     if let Some(word) = last_word {
                         channel.send_text(&word.to_text()).await?;
                     }
-                    channel.send_text(&text.to_text()).await?;
+                    channel.leave_text(&text.to_text()).await?;
                     channel.drained().await
                 };
                 match tokio::time::timeout(FAREWELL, sent).await {

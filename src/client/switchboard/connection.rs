@@ -58,6 +58,7 @@ impl Client {
             line: None,
             heard: None,
             open: false,
+            away: false,
             answered: false,
         });
     }
@@ -298,7 +299,7 @@ impl Handler<Told> for Client {
     type Result = ();
 
     fn handle(&mut self, told: Told, _: &mut Self::Context) {
-        let Some(link) = &self.link else {
+        let Some(link) = &mut self.link else {
             return;
         };
         let Some(way) = link
@@ -308,6 +309,9 @@ impl Handler<Told> for Client {
         else {
             return;
         };
+        if let News::State(state) = told.news {
+            link.away = state == Public::Reconnecting;
+        }
         match told.news {
             News::State(Public::Connected) if link.open => {
                 self.ui.progress(Progress::Recovered);

@@ -6,6 +6,7 @@ use crate::charts::submission::Input;
 use crate::client::Progress;
 use crate::client::reader::Said;
 use crate::wire::{ChannelText, FromHub, HubError, PeerMessage};
+use crate::worker::jobs::work::SHUTDOWN;
 use actix::prelude::*;
 
 impl Client {
@@ -69,6 +70,7 @@ impl Client {
 
     pub(super) fn hear_worker(&mut self, message: PeerMessage) {
         let connected = self.link.as_ref().is_some_and(|link| link.open);
+        let away = self.link.as_ref().is_some_and(|link| link.away);
         match message {
             PeerMessage::JobResponse(response) if response.job_id == self.job => {
                 if response.accepted {
@@ -110,8 +112,11 @@ impl Client {
                     seconds: seconds.unwrap_or_default().min(24 * 3600),
                 });
             }
-            // While the channel is open, the verdict comes on it, in its place behind the results.
-            PeerMessage::JobFailed { job_id, error, .. } if job_id == self.job && !connected => {
+            // While the channel is open, the verdict comes on it, in its place behind the results; from a worker that has shut
+            // down while the way to it was lost, nothing comes any more.
+            PeerMessage::JobFailed { job_id, error, .. }
+                if job_id == self.job && (!connected || away && error.code == SHUTDOWN) =>
+            {
                 self.detail = Some(error.message);
                 self.feed(Input::JobOver { ok: false });
             }

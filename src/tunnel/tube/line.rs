@@ -27,6 +27,17 @@ impl Line {
         }
     }
 
+    /// Sends a text message to which nothing is added any more. Over a tube it is left for a client that is away.
+    ///
+    /// # Errors
+    /// As [`Channel::send_text`] and [`Tube::leave_text`].
+    pub async fn leave_text(&self, text: &str) -> Result<(), RtcError> {
+        match self {
+            Line::Channel(channel) => channel.send_text(text).await,
+            Line::Tube(tube) => tube.leave_text(text).await,
+        }
+    }
+
     /// Sends a binary message; waits while too much is on its way.
     ///
     /// # Errors
@@ -55,6 +66,15 @@ impl Line {
         match self {
             Line::Channel(channel) => channel.drained().await,
             Line::Tube(tube) => tube.drained().await,
+        }
+    }
+
+    /// Waits until senders are held, for the other side is away, or are not; a channel's never are.
+    pub async fn held(&self, held: bool) {
+        match self {
+            Line::Channel(_) if held => std::future::pending().await,
+            Line::Channel(_) => {}
+            Line::Tube(tube) => tube.held(held).await,
         }
     }
 

@@ -34,6 +34,7 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 /// The view of one client, which follows the log.
 #[derive(Debug)]
 pub struct View {
+    channel: Line,
     /// Up to where it has been sent.
     sent: watch::Receiver<u64>,
     /// The client had its time: what it is behind may be left out.
@@ -43,7 +44,8 @@ pub struct View {
 }
 
 impl View {
-    /// Shows a log to the client on a channel. In all, the job is held up for `patience` at most.
+    /// Shows a log to the client on a channel. In all, the job is held up for `patience` at most; for a client that is away, and
+    /// will be shown what it missed, it is not.
     pub(super) fn start(
         log: &Log,
         channel: Line,
@@ -54,7 +56,7 @@ impl View {
         let (tell, sent) = watch::channel(0);
         let hurried = Arc::new(AtomicBool::new(patience.is_zero()));
         let shower = Shower {
-            channel,
+            channel: channel.clone(),
             words,
             hurried: hurried.clone(),
             tell,
@@ -67,6 +69,7 @@ impl View {
             }
         });
         View {
+            channel,
             sent,
             hurried,
             patience,
@@ -81,7 +84,11 @@ impl View {
         }
         let began = Instant::now();
         let caught_up = self.sent.wait_for(|sent| !far(*sent));
-        let in_time = timeout(self.patience, caught_up).await.is_ok();
+        let in_time = tokio::select! {
+            biased;
+            () = self.channel.held(true) => true,
+            caught_up = timeout(self.patience, caught_up) => caught_up.is_ok(),
+        };
         self.patience = self.patience.saturating_sub(began.elapsed());
         if !in_time || self.patience.is_zero() {
             self.patience = Duration::ZERO;
@@ -89,11 +96,17 @@ impl View {
         }
     }
 
-    /// Waits until the client has what is written, or has had its time.
+    /// Waits until the client has what is written, or has had its time, in which it was not away.
     pub async fn catch_up(&mut self, written: u64) {
-        let shown = self.sent.wait_for(|sent| *sent >= written);
-        if timeout(LAST_WORDS, shown).await.is_err() {
-            self.hurried.store(true, Ordering::Relaxed);
+        let out_of_time = async {
+            while timeout(LAST_WORDS, self.channel.held(true)).await.is_ok() {
+                self.channel.held(false).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.sent.wait_for(|sent| *sent >= written) => {}
+            () = out_of_time => self.hurried.store(true, Ordering::Relaxed),
         }
     }
 }

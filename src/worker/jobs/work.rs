@@ -21,6 +21,8 @@ pub use super::run::{Audience, RunEnd, StepNews, run};
 
 /// The code of an inference package without its script (protocol page, 3.8).
 pub const NO_TRACK_SCRIPT: &str = "TRACK_SCRIPT_NOT_FOUND";
+/// The code of a job that ended with its worker.
+pub const SHUTDOWN: &str = "WORKER_SHUTDOWN";
 
 /// What every job of a worker has in common, and for whom this one is.
 #[derive(Debug, Clone)]
@@ -94,7 +96,7 @@ pub fn failure_of(why: Why) -> Failure {
             "NOT_STOPPED",
             "it did not end in the time that it had for that, and was killed; what it had written is returned",
         ),
-        Why::Shutdown => Failure::passing("WORKER_SHUTDOWN", "the worker is shutting down"),
+        Why::Shutdown => Failure::passing(SHUTDOWN, "the worker is shutting down"),
     }
 }
 
