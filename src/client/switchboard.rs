@@ -7,6 +7,7 @@ mod find;
 mod hear;
 mod named;
 mod outcome;
+mod tube;
 
 pub(super) use self::connection::free_name;
 use actix::prelude::*;

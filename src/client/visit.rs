@@ -105,6 +105,8 @@ pub enum VisitNews {
 /// A way to a worker that answers questions about jobs. It outlives its connections.
 pub struct Visit {
     way: Way,
+    /// It is lost, and did not come back yet.
+    away: bool,
     news: mpsc::Receiver<VisitNews>,
     /// Results were asked for, and did not come yet.
     wanted: Arc<AtomicBool>,
@@ -130,7 +132,12 @@ impl Visit {
         let files = Files::new(tell.clone()).start();
         let reader = Reader::new(Line::Tube(way.tube().clone()), tell.clone(), files, landing);
         plane.spawn(reader.read());
-        let mut visit = Visit { way, news, wanted };
+        let mut visit = Visit {
+            way,
+            away: false,
+            news,
+            wanted,
+        };
         match visit.greet().await {
             Ok(()) => Ok(visit),
             Err(error) => {
@@ -202,8 +209,13 @@ impl Visit {
                 way = self.way.news() => way,
             };
             match way {
-                Some(News::State(Public::Reconnecting)) => return Ok(VisitNews::Interrupted),
-                Some(News::State(Public::Connected)) => return Ok(VisitNews::Back),
+                Some(News::State(Public::Reconnecting)) => {
+                    self.away = true;
+                    return Ok(VisitNews::Interrupted);
+                }
+                Some(News::State(Public::Connected)) if std::mem::take(&mut self.away) => {
+                    return Ok(VisitNews::Back);
+                }
                 // What has come may still be heard.
                 None => return self.last().await,
                 Some(_) => {}

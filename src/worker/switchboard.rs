@@ -67,6 +67,8 @@ struct Link {
     addr: Addr<PeerActor>,
     /// Whose it is.
     user: String,
+    /// The same, where the hub tells it.
+    told: Option<String>,
     purpose: Purpose,
     /// The turn that it is of.
     turn: u64,

@@ -11,18 +11,14 @@ use super::{Client, Link};
 use crate::actors::Feed;
 use crate::actors::peer::{CHANNEL_LABEL, Dial, LinkEvent, LinkId, LinkNews, connect};
 use crate::actors::transfer::{Direction, Milestones, TransferActor, TransferEnded, transfer};
-use crate::actors::tunnel::{News, Told};
 use crate::charts::PeerId;
-use crate::charts::peer::{Input as PeerInput, Lost};
+use crate::charts::peer::Lost;
 use crate::charts::submission::Input;
 use crate::charts::transfer::Input as TransferInput;
-use crate::charts::tunnel::{JOB_PATIENCE, Public};
 use crate::client::reader::{Place, ResultsComing, read};
-use crate::client::visit::VisitConfig;
-use crate::client::way::{Begin, First, Managed};
 use crate::client::{Package, Progress, Work};
 use crate::files::{send_file, send_own_file};
-use crate::rtc::{Channel, RtcConfig};
+use crate::rtc::RtcConfig;
 use crate::tunnel::tube::{self, Line};
 use crate::wire::own::{Digest, FileOffer, OwnText, SPEAKS_OF_JOBS, VERSIONS};
 use crate::wire::{ChannelText, PackageKind, ToHub};
@@ -70,7 +66,7 @@ impl Client {
     }
 
     /// Reads what the worker says.
-    fn listen(&mut self, line: Line, ctx: &mut Context<Self>) {
+    pub(super) fn listen(&mut self, line: Line, ctx: &mut Context<Self>) {
         let Some(link) = &mut self.link else {
             return;
         };
@@ -83,36 +79,7 @@ impl Client {
         self.readers.push(self.plane.spawn(reading));
     }
 
-    /// A channel to a Loaner is open: a tube begins on it, and what is said and sent goes over that.
-    fn begin_tube(&mut self, channel: Channel, ctx: &mut Context<Self>) {
-        let Some(link) = &mut self.link else {
-            return;
-        };
-        let begin = Begin {
-            name: link.id.to_string(),
-            config: VisitConfig {
-                hub: self.hub.clone(),
-                room: self.room.clone(),
-                worker: self
-                    .worker
-                    .as_ref()
-                    .map(|worker| worker.peer_id.clone())
-                    .unwrap_or_default(),
-                rtc: self.rtc.clone(),
-                plane: self.plane.clone(),
-            },
-            first: First::Open(channel, link.addr.clone()),
-            patience: JOB_PATIENCE,
-            listener: ctx.address().recipient(),
-            supervisor: Some(ctx.address().recipient()),
-        };
-        let way = Managed::begin(begin, &self.network);
-        let line = Line::Tube(way.tube.clone());
-        link.way = Some(way);
-        self.listen(line, ctx);
-    }
-
-    fn connected(&mut self) {
+    pub(super) fn connected(&mut self) {
         if let Some(link) = &mut self.link {
             link.open = true;
         }
@@ -121,7 +88,7 @@ impl Client {
     }
 
     /// The connection is lost for good.
-    fn lost(&mut self, never_opened: bool) {
+    pub(super) fn lost(&mut self, never_opened: bool) {
         if let Some(link) = &mut self.link {
             link.open = false;
         }
@@ -291,57 +258,6 @@ impl Handler<LinkNews> for Client {
             LinkEvent::Recovered => self.ui.progress(Progress::Recovered),
             LinkEvent::Lost(why) => self.lost(why == Lost::NeverOpened),
             LinkEvent::Closed => {}
-        }
-    }
-}
-
-impl Handler<Told> for Client {
-    type Result = ();
-
-    fn handle(&mut self, told: Told, _: &mut Self::Context) {
-        let Some(link) = &mut self.link else {
-            return;
-        };
-        let Some(way) = link
-            .way
-            .as_ref()
-            .filter(|_| link.id.to_string() == told.tube)
-        else {
-            return;
-        };
-        if let News::State(state) = told.news {
-            link.away = state == Public::Reconnecting;
-        }
-        match told.news {
-            News::State(Public::Connected) if link.open => {
-                self.ui.progress(Progress::Recovered);
-            }
-            News::State(Public::Connected) => self.connected(),
-            News::State(Public::Reconnecting) => self.ui.progress(Progress::Suspect),
-            News::GivenUp(reason) => {
-                tracing::info!(%reason, "the connection to the worker is given up");
-                if let Some(error) = way.why() {
-                    self.detail.get_or_insert(error.to_string());
-                }
-                way.give_up();
-                let never_opened = !link.open;
-                self.lost(never_opened);
-            }
-            News::Closed(_) => {
-                let never_opened = !link.open;
-                self.lost(never_opened);
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Link {
-    /// Closes it, or what rides on it, and waits for that.
-    pub(super) async fn end(self) {
-        match self.way {
-            Some(mut way) => way.end().await,
-            None => self.addr.do_send(Feed(PeerInput::Close)),
         }
     }
 }

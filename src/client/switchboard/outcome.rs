@@ -64,9 +64,10 @@ impl Client {
             ),
             Why::NoFile => self.no_file(detail.as_deref()),
             Why::NotValidated => self.not_validated(),
-            Why::LinkLost => {
-                "the connection to the worker is lost; run the same command again".to_owned()
-            }
+            Why::LinkLost => format!(
+                "the connection to the worker is lost{}; run the same command again",
+                detail.map(|why| format!(" ({why})")).unwrap_or_default()
+            ),
             Why::JobFailed => format!(
                 "the job failed: {}",
                 detail.as_deref().unwrap_or("the worker gave no reason")

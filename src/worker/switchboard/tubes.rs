@@ -3,6 +3,7 @@
 //!
 //! What is served on a tube goes by the name of its first connection, for as long as the tube lives.
 
+mod news;
 mod responder;
 
 use std::collections::HashMap;
@@ -20,10 +21,10 @@ use super::visits::Visits;
 use super::{Purpose, Worker};
 use crate::actors::Feed;
 use crate::actors::peer::LinkId;
-use crate::actors::tunnel::{News, Of, Told, TunnelActor, tunnel};
+use crate::actors::tunnel::{Of, TunnelActor, tunnel};
 use crate::charts::PeerId;
-use crate::charts::peer::{Input as PeerInput, Lost};
-use crate::charts::tunnel::{Input, JOB_PATIENCE, PATIENCE, Public, Reason, Role, Settings};
+use crate::charts::peer::Input as PeerInput;
+use crate::charts::tunnel::{Input, JOB_PATIENCE, PATIENCE, Role, Settings};
 use crate::rtc::Channel;
 use crate::tunnel::forward::Reset;
 use crate::tunnel::manage::{report, watch};
@@ -220,7 +221,7 @@ impl Worker {
         let Some(link) = self.links.get(&id) else {
             return;
         };
-        let (purpose, user) = (link.purpose, self.told_user(&link.peer));
+        let (purpose, user) = (link.purpose, link.told.clone());
         let refused = match word {
             Some(Word::Begin) if self.may_begin(purpose, user.as_deref()) => {
                 return self.new_tube(id, channel, user, ctx);
@@ -388,65 +389,6 @@ impl Worker {
     fn close_link(&self, id: LinkId) {
         if let Some(link) = self.links.get(&id) {
             link.addr.do_send(Feed(PeerInput::Close));
-        }
-    }
-
-    /// A tube is over, and with it what was served on it.
-    fn tube_over(&mut self, tube: &str, reason: Reason, ctx: &mut Context<Self>) {
-        for link in self.tubes.links(tube) {
-            self.tubes.leaves(link);
-            self.close_link(link);
-        }
-        let Some(entry) = self.tubes.tubes.remove(tube) else {
-            return;
-        };
-        match entry.serves {
-            Serves::Jobs => {
-                let why = match reason {
-                    Reason::Normal => Lost::ClosedByPeer,
-                    _ => Lost::PathLost,
-                };
-                self.lost(entry.link, why);
-            }
-            Serves::Tunnel(_) | Serves::Nothing => self.tunnels.leaves(entry.link),
-        }
-        if self.links.get(&entry.link).is_some_and(|link| link.closed) {
-            self.forget_link(entry.link, ctx);
-        }
-    }
-}
-
-impl Handler<Told> for Worker {
-    type Result = ();
-
-    fn handle(&mut self, told: Told, ctx: &mut Self::Context) {
-        let tube = told.tube;
-        let entry = self.tubes.tubes.get_mut(&tube);
-        match told.news {
-            News::State(state) => {
-                let Some(entry) = entry else {
-                    return;
-                };
-                match state {
-                    Public::Reconnecting => {
-                        entry.interrupted = true;
-                        tracing::warn!(link = %entry.link, tube, "the path to the client is gone for now");
-                    }
-                    Public::Connected if std::mem::take(&mut entry.interrupted) => {
-                        tracing::info!(link = %entry.link, tube, "the path to the client is back");
-                    }
-                    state => tracing::debug!(tube, %state, "a tube"),
-                }
-            }
-            News::GivenUp(reason) => {
-                tracing::info!(tube, %reason, "a tube is given up");
-                if let Some(entry) = entry {
-                    entry.tube.close();
-                    entry.manager.do_send(Feed(Input::Close));
-                }
-            }
-            News::Closed(reason) => self.tube_over(&tube, reason, ctx),
-            News::Change(_) | News::Attempt { .. } => {}
         }
     }
 }

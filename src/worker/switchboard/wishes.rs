@@ -132,6 +132,7 @@ impl Worker {
         }
         let link = Link {
             user: self.user_of(&from),
+            told: self.told_user(&from),
             peer: from,
             addr,
             purpose,
