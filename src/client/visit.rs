@@ -181,16 +181,21 @@ impl Visit {
     /// # Errors
     /// As [`hear`](Self::hear), and when it does not come.
     pub async fn answer(&mut self) -> Result<VisitNews, VisitError> {
-        let answer = async {
-            loop {
-                match self.hear().await? {
-                    VisitNews::Interrupted | VisitNews::Back => {}
-                    news => return Ok(news),
+        loop {
+            let heard = match self.away {
+                // It comes when the way is back, or the way is given up.
+                true => self.hear().await?,
+                false => {
+                    let late = || VisitError::NotConnected("the worker does not answer");
+                    let heard = timeout(ANSWER, self.hear()).await;
+                    heard.map_err(|_| late())??
                 }
+            };
+            match heard {
+                VisitNews::Interrupted | VisitNews::Back => {}
+                news => return Ok(news),
             }
-        };
-        let answer = timeout(ANSWER, answer).await;
-        answer.unwrap_or(Err(VisitError::NotConnected("the worker does not answer")))
+        }
     }
 
     /// The next that the worker says, or that happens to the way to it.

@@ -20,6 +20,8 @@ const MUCH_ROOM: u32 = 200_000;
 
 /// How often it is looked whether the stack has our own addresses in its description.
 const LOOK: Duration = Duration::from_millis(5);
+/// And how often: for 3 s.
+const LOOKS: u32 = 600;
 
 /// The exchanges of one connection.
 pub(super) struct Negotiation {
@@ -277,7 +279,7 @@ impl Negotiation {
 
     /// As [`Negotiation::gathered`], for a restart: complete, and without candidates of before.
     async fn gathered_again(&self, pass: Pass) -> Result<String, RtcError> {
-        loop {
+        for _ in 0..LOOKS {
             let sdp = self.gathered(pass, false).await?;
             let sdp = sdp::only(&sdp, &self.own_candidates().await?);
             if sdp::addresses(&sdp).next().is_some() {
@@ -286,6 +288,7 @@ impl Negotiation {
             // Where an offer was withdrawn just before, the search is begun twice.
             self.shared.sleep(LOOK).await;
         }
+        Err(RtcError::Restart("this machine has no address".to_owned()))
     }
 
     /// The addresses of our candidates.

@@ -43,8 +43,9 @@ use crate::rtc::{DataPlane, RtcConfig};
 use crate::tunnel::network::NetworkWatcher;
 use crate::wire::{JobChange, JobRequest, PeerMessage, SessionString, ToHub};
 
-/// Connections that may be open at a time: the holder's, visits, tunnels, and some that linger or are being closed.
-const MAX_LINKS: usize = 32;
+/// Connections that may be open at a time: the holder's, 12 visits, 8 tunnels, 16 that come back, and some that linger or are
+/// being closed.
+const MAX_LINKS: usize = 48;
 
 /// Candidates that are kept with an offer. Real peers have a few per interface.
 const MAX_CANDIDATES: usize = 64;

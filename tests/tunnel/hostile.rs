@@ -1,9 +1,9 @@
 //! Clients that do not keep to the rules, and how many there may be.
 
 use bytes::Bytes;
-use loaner::rtc::Incoming;
+use loaner::rtc::{DataPlane, Incoming};
 use loaner::tunnel::forward::{Frame, MAX_DATA, Reason, Reset};
-use loaner::tunnel::tube::Word;
+use loaner::tunnel::tube::{Tube, Word};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -169,5 +169,25 @@ async fn the_tunnels_of_one_user_are_bounded() {
         lab.worker.log_count("a tunnel is over") > 0
     })
     .await;
-    ByHand::connect(&mut fifth, &lab.worker_id).await;
+    tunnels.push((ByHand::connect(&mut fifth, &lab.worker_id).await, fifth));
+    // One whose client is gone, without a goodbye, makes room as well.
+    let (gone, _peer) = tunnels.swap_remove(0);
+    let plane = DataPlane::start().unwrap();
+    let (tube, _signs) = Tube::new(&plane);
+    tube.carry(gone.channel.clone(), 1, 0).await.unwrap();
+    tube.ping(1);
+    until("it is connected, both ways", PATIENCE, || {
+        lab.worker.log_count("\"to\":\"connected\"") > 0
+    })
+    .await;
+    gone.hang_up().await;
+    until("its connection is lost", PATIENCE, || {
+        lab.worker.log_count("the connection of a tube is lost") > 0
+    })
+    .await;
+    let mut sixth = device().await;
+    ByHand::connect(&mut sixth, &lab.worker_id).await;
+    lab.worker
+        .logged("a tunnel whose client is away makes room for another")
+        .await;
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use super::{Client, Link};
 use crate::actors::Feed;
@@ -307,7 +306,7 @@ impl Handler<TransferEnded> for Client {
     }
 }
 
-/// How long a worker that says it is a Loaner may take to answer the greeting.
+/// How long a worker that says it is a Loaner may take to answer the greeting, while it is there.
 const GREETING: Duration = Duration::from_secs(30);
 
 /// The version of Loaner's own words that worker and client have in common; without one, the inherited words are spoken.
@@ -317,15 +316,21 @@ async fn greet(channel: &Line, heard: &mut mpsc::Receiver<OwnText>) -> Result<Op
         .send_text(&hello.to_text())
         .await
         .map_err(|error| error.to_string())?;
-    match timeout(GREETING, heard.recv()).await {
-        Ok(Some(OwnText::Welcome { version })) => Ok(Some(version)),
-        Ok(Some(OwnText::NoVersion { versions })) => {
+    let answer = tokio::select! {
+        biased;
+        answer = heard.recv() => answer,
+        () = channel.was_there(GREETING) => {
+            return Err("the worker did not answer the greeting".to_owned());
+        }
+    };
+    match answer {
+        Some(OwnText::Welcome { version }) => Ok(Some(version)),
+        Some(OwnText::NoVersion { versions }) => {
             tracing::info!(theirs = %versions, ours = %VERSIONS, "no version in common: transfers are neither verified nor continued");
             Ok(None)
         }
-        Ok(Some(other)) => Err(format!("the worker answered the greeting with {other:?}")),
-        Ok(None) => Err("the connection was lost".to_owned()),
-        Err(_) => Err("the worker did not answer the greeting".to_owned()),
+        Some(other) => Err(format!("the worker answered the greeting with {other:?}")),
+        None => Err("the connection was lost".to_owned()),
     }
 }
 

@@ -1,6 +1,9 @@
 //! What the words and files of a job go over.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::Tube;
 use crate::rtc::{CHUNK_BYTES, Channel, Incoming, RtcError};
@@ -75,6 +78,16 @@ impl Line {
             Line::Channel(_) if held => std::future::pending().await,
             Line::Channel(_) => {}
             Line::Tube(tube) => tube.held(held).await,
+        }
+    }
+
+    /// Waits until the other side was there for so long without a break.
+    pub async fn was_there(&self, time: Duration) {
+        loop {
+            self.held(false).await;
+            if timeout(time, self.held(true)).await.is_err() {
+                return;
+            }
         }
     }
 

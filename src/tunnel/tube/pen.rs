@@ -2,6 +2,7 @@
 //! that waits for nobody then goes out without waking a task.
 
 use std::fmt;
+use std::future::ready;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -49,8 +50,13 @@ impl Shared {
         };
         let mut begun = message.send(channel).boxed();
         match (&mut begun).now_or_never() {
-            // A channel that is closed is noticed by whoever reads.
-            Some(_) => true,
+            Some(Ok(())) => true,
+            Some(Err(error)) => {
+                // Nothing may follow on a channel that lacks a message: the task ends with it.
+                pen.idle = None;
+                pen.begun = Some(ready(Err(error)).boxed());
+                false
+            }
             None => {
                 pen.begun = Some(begun);
                 false

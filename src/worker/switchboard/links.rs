@@ -39,6 +39,8 @@ impl Handler<LinkNews> for Worker {
             LinkEvent::Lost(_) if self.tubes.carries(news.link) => {
                 tracing::info!(link = %news.link, "the connection of a tube is lost; the tube waits for another");
                 self.tubes.leaves(news.link);
+                // Tunnels are counted by their tubes.
+                self.tunnels.leaves(news.link);
             }
             LinkEvent::Lost(why) => self.lost(news.link, why),
             LinkEvent::Closed => self.link_closed(news.link, ctx),
@@ -88,7 +90,10 @@ impl Worker {
             self.tubes.close(&tube);
         }
         match self.links.get_mut(&id) {
-            Some(link) if self.tubes.outlives(id) => link.closed = true,
+            Some(link) if self.tubes.outlives(id) => {
+                link.closed = true;
+                self.tunnels.leaves(id);
+            }
             _ => self.forget_link(id, ctx),
         }
     }

@@ -380,6 +380,8 @@ impl Worker {
             },
         });
         self.tubes.on.insert(id, Some(tube.to_owned()));
+        // It is here, and makes room for others that come back.
+        self.tubes.coming.leaves(id);
         for old in olds {
             self.tubes.leaves(old);
             self.close_link(old);

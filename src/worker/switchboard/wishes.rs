@@ -105,7 +105,8 @@ impl Worker {
         let Some(offer) = self.offers.remove(&from) else {
             return;
         };
-        if self.links.len() >= MAX_LINKS {
+        let open = self.links.values().filter(|link| !link.closed);
+        if open.count() >= MAX_LINKS {
             return tracing::warn!(%from, "too many connections are open or closing; the offer is dropped");
         }
         let id = LinkId(self.next_link);
